@@ -1,0 +1,38 @@
+# The two commands of the README, `make demo` and `make test`, set up all that they need.
+PYTHON := /usr/bin/python3
+APT := mininet openvswitch-switch iproute2 iputils-ping ethtool tcpdump iperf3 curl gcc libc6-dev make flex bison bc patch xz-utils python3-venv util-linux
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+STAMP := .venv/set-up-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
+
+.PHONY: demo test lint setup benchmark
+
+demo: setup
+	.venv/bin/insitu vm build
+	.venv/bin/insitu run scenarios/campus.yaml --seed 7
+
+test: setup lint
+	.venv/bin/insitu vm build
+	.venv/bin/python -m pytest
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+benchmark: setup
+	.venv/bin/python benchmarks/campus.py
+
+setup: $(STAMP)
+
+# Debian's Mininet lives in the system Python's packages, so the environment is made from that interpreter and sees them.
+$(STAMP): pyproject.toml constraints.txt
+	@missing=$$(for p in $(APT); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "Installing Debian packages:" $$missing; \
+		$(SUDO) apt-get update -q && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $$missing; \
+	fi
+	@echo "Making .venv: PyTorch and the other Python packages"
+	$(PYTHON) -m venv --system-site-packages .venv
+	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@rm -f .venv/set-up-*
+	@touch $@

@@ -1,0 +1,101 @@
+"""Flow tables: which slice a packet is of (table 0) and which port it leaves by (table 1). Pure.
+
+`set_queue` in table 0 holds until table 1 puts the packet out, so one entry for a flow and one for a destination are enough.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from controller.paths import Paths
+from scenarios.plan import LIBRARY_PORT, Plan
+
+CLASSIFY, ROUTE = 0, 1
+_IPV4, _TCP, _UDP = 0x0800, 6, 17
+
+
+class Entry(NamedTuple):
+    """A flow entry in OpenFlow's terms; `mac` is written as the destination's before output."""
+
+    switch: str
+    table: int
+    priority: int
+    match: tuple[tuple[str, str | int], ...]
+    queue: int | None = None
+    mac: str | None = None
+    port: int | None = None  # none: go on to the table that routes
+
+
+def fixed_entries(plan: Plan, paths: Paths) -> list[Entry]:
+    """What is installed before anything runs: routes to every host, background flows, pulls between the tiers."""
+    entries = [Entry(switch.name, CLASSIFY, 0, ()) for switch in plan.switches]
+    for host in plan.hosts:
+        entries += routes(plan, paths, host.name)
+    for device in plan.devices:
+        entries += slice_entries(plan, paths, device.host, device.attachments[0].gnb)
+    return [*entries, *_background(plan), *_pulls(plan, paths)]
+
+
+def routes(plan: Plan, paths: Paths, host: str) -> list[Entry]:
+    """Every switch's entry for one destination. The last switch writes the host's own MAC address."""
+    target = next(h for h in plan.hosts if h.name == host)
+    return [
+        Entry(
+            switch.name,
+            ROUTE,
+            1,
+            (("eth_type", _IPV4), ("ipv4_dst", target.ip)),
+            mac=target.mac if paths.is_last(switch.name, host) else None,
+            port=paths.next_hop(switch.name, host).port,
+        )
+        for switch in plan.switches
+    ]
+
+
+def slice_entries(plan: Plan, paths: Paths, device: str, gnb: str) -> list[Entry]:
+    """What a device exchanges with its edge library is of the device's slice, with a session or without."""
+    slice_name = next(d.slice for d in plan.devices if d.host == device)
+    return list(_between(plan, paths, f"{gnb}-edge", device, queue_of(plan, slice_name), priority=10))
+
+
+def queue_of(plan: Plan, slice_name: str) -> int:
+    return next(entry.queue for entry in plan.slices if entry.name == slice_name)
+
+
+def session_entries(plan: Plan, paths: Paths, device: str, server: str, queue: int) -> list[Entry]:
+    """A session's flow, both directions, on every switch of its path."""
+    return list(_between(plan, paths, server, device, queue, priority=20))
+
+
+def _background(plan: Plan) -> Iterator[Entry]:
+    addresses = {host.name: host.ip for host in plan.hosts}
+    for flow in plan.flows:
+        protocol, number = ("udp", _UDP) if flow.transport == "udp" else ("tcp", _TCP)
+        ends = (("ipv4_src", addresses[flow.source]), ("ipv4_dst", addresses[flow.destination]))
+        back = (("ipv4_src", addresses[flow.destination]), ("ipv4_dst", addresses[flow.source]))
+        for switch in plan.switches:
+            kind = (("eth_type", _IPV4), ("ip_proto", number))
+            yield Entry(switch.name, CLASSIFY, 10, (*kind, *ends, (f"{protocol}_dst", flow.port)), queue=flow.queue)
+            if flow.transport == "tcp":
+                yield Entry(switch.name, CLASSIFY, 10, (*kind, *back, ("tcp_src", flow.port)), queue=flow.queue)
+
+
+def _pulls(plan: Plan, paths: Paths) -> Iterator[Entry]:
+    queue = queue_of(plan, plan.library_slice)
+    for library in plan.libraries:
+        for upstream in library.upstream:
+            yield from _between(plan, paths, upstream, library.host, queue, priority=10)
+
+
+def _between(plan: Plan, paths: Paths, server: str, client: str, queue: int, priority: int) -> Iterator[Entry]:
+    """A library's answers to a client and the client's requests, in a queue."""
+    addresses = {host.name: host.ip for host in plan.hosts}
+    for source, destination, side in ((server, client, "tcp_src"), (client, server, "tcp_dst")):
+        match = (
+            ("eth_type", _IPV4),
+            ("ip_proto", _TCP),
+            ("ipv4_src", addresses[source]),
+            ("ipv4_dst", addresses[destination]),
+            (side, LIBRARY_PORT),
+        )
+        for hop in paths.path(source, destination):
+            yield Entry(hop.switch, CLASSIFY, priority, match, queue=queue)

@@ -1,0 +1,80 @@
+"""The wire between a device and a library: one request, one response that streams the blocks.
+
+The response is a sequence of frames: a line of JSON, then as many bytes as it says. The first frame's object is the offer, then
+come the manifest and the blocks that the device lacks, in the order in which they make the model runnable.
+"""
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+PATH = "/insitu/v1/downloads"
+CHUNK = 1 << 16
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """What a device asks for, with all that the choice depends on."""
+
+    download: str
+    model: str
+    time_left_ns: int
+    channel_bps: int
+    memory_bytes: int
+    macs_per_s: int
+    infer_interval_ns: int
+    slice: str
+    have: list[str]
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What the library sends: the variant, and the objects (manifest first) that follow."""
+
+    variant: str
+    objects: list[str]
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """The head of a frame: `bytes` follow, or none because of `error`."""
+
+    object: str
+    bytes: int = 0
+    error: str = ""
+
+
+class Reader(Protocol):
+    """The part of a stream reader (aiohttp's or asyncio's) that is needed."""
+
+    async def readline(self) -> bytes: ...
+    async def readexactly(self, n: int) -> bytes: ...
+
+
+class BrokenStream(Exception):
+    """The response ended early, or is not one of this protocol."""
+
+
+def digest_of(data: bytes) -> str:
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def frame(name: str, data: bytes) -> bytes:
+    return msgspec.json.encode(Frame(name, len(data))) + b"\n" + data
+
+
+def error_frame(name: str, error: str) -> bytes:
+    return msgspec.json.encode(Frame(name, error=error)) + b"\n"
+
+
+async def frames(reader: Reader) -> AsyncIterator[tuple[Frame, bytes]]:
+    """The frames of a response as they arrive. Raises BrokenStream."""
+    while True:
+        line = await reader.readline()
+        if not line:
+            return
+        try:
+            head = msgspec.json.decode(line, type=Frame)
+            data = await reader.readexactly(head.bytes)
+        except (msgspec.DecodeError, EOFError) as error:
+            raise BrokenStream(f"the library's answer broke off: {error}") from None
+        yield head, data

@@ -1,0 +1,50 @@
+"""The northbound's client: asks the controller, over the emulated network, for a QoS session."""
+
+import json
+from typing import NamedTuple
+
+import aiohttp
+
+ROOT = "/quality-on-demand/v1"
+
+
+class Grant(NamedTuple):
+    """A session that is available."""
+
+    id: str
+    rate_bps: int
+
+
+class Refused(Exception):
+    """There is no session; the message says why."""
+
+
+class Northbound:
+    """CAMARA Quality-On-Demand at the NEF."""
+
+    def __init__(self, http: aiohttp.ClientSession, address: str, port: int) -> None:
+        self._http = http
+        self._url = f"http://{address}:{port}{ROOT}/sessions"
+
+    async def create(self, device_ip: str, server_ip: str, profile: str, rate_bps: int, duration_s: int) -> Grant:
+        """Raises Refused when the policy refuses it or the NEF does not answer."""
+        request = {
+            "device": {"ipv4Address": {"privateAddress": device_ip}},
+            "applicationServer": {"ipv4Address": server_ip},
+            "qosProfile": profile,
+            "duration": duration_s,
+            "requestedRate": rate_bps,
+        }
+        try:
+            async with self._http.post(self._url, json=request) as answer:
+                body = json.loads(await answer.read())
+                if answer.status != 201:
+                    raise Refused(body["message"])
+                return Grant(body["sessionId"], body["grantedRate"])
+        except aiohttp.ClientError as error:
+            raise Refused(f"the NEF does not answer: {error}") from None
+
+    async def delete(self, session: str) -> None:
+        """Ends a session; one that has expired meanwhile is gone already. Raises aiohttp.ClientError."""
+        async with self._http.delete(f"{self._url}/{session}"):
+            pass

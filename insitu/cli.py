@@ -1,0 +1,157 @@
+"""The command `insitu`: a short function for each command. Exit codes: 0 done, 1 an expectation failed, 2 bad input, 3 no run."""
+
+import json
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import click
+
+from scenarios.load import ScenarioError, load
+
+_EXPECTATION, _INPUT, _FAILED = 1, 2, 3
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(package_name="insitu")
+def main() -> None:
+    """Studies in-situ model downloading in an emulated 6G network."""
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="of everything random")
+@click.option("--out", type=click.Path(path_type=Path), help="the run's folder; by default runs/<scenario>-<seed>")
+@click.option("--clock", type=click.Choice(["virtual", "real"]), default="virtual", show_default=True)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="put over the file: policies.slicing=none")
+@click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
+def run(
+    file: Path, seed: int, out: Path | None, clock: Literal["virtual", "real"], settings: Sequence[str], as_json: bool
+) -> None:
+    """Run a scenario FILE in a virtual machine."""
+    from edge_nodes import zoo
+    from insitu import experiment, screen
+    from insitu.vm.failure import MachineError
+    from insitu.vm.source import KernelError
+
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        scenario = load(file, settings, zoo.MODELS)
+        with screen.RunProgress(scenario.name, scenario.duration // 10**9, quiet=as_json) as progress:
+            command = ["insitu", *sys.argv[1:]]
+            result = experiment.run(scenario, file, seed, out, clock, progress.say, progress.update, command)
+    except ScenarioError as error:
+        _fail(_INPUT, str(error))
+    except experiment.FolderTaken as error:
+        _fail(_INPUT, str(error))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted: the machine is ended, nothing is left of the run")
+    except (experiment.RunFailed, MachineError, KernelError, OSError) as error:
+        _fail(_FAILED, str(error))
+    outcomes = [(expectation, expectation.measure(result.summary)) for expectation in scenario.expect]
+    if as_json:
+        click.echo(json.dumps(result.summary))
+    else:
+        screen.show_result(result, outcomes)
+    if result.summary["verdict"]["status"] == "INVALID":
+        sys.exit(_FAILED)
+    sys.exit(0 if all(expectation.holds(result.summary) for expectation, _ in outcomes) else _EXPECTATION)
+
+
+@main.command()
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+def check(files: Sequence[Path]) -> None:
+    """Say everything that is wrong with scenario FILES, without running them."""
+    from edge_nodes import zoo
+
+    wrong = False
+    for file in files:
+        try:
+            load(file, models=zoo.MODELS)
+        except ScenarioError as error:
+            wrong = True
+            click.echo(str(error), err=True)
+        else:
+            click.echo(f"{file}: right")
+    sys.exit(_INPUT if wrong else 0)
+
+
+@main.group()
+def vm() -> None:
+    """The virtual machine."""
+
+
+@vm.command("build")
+@click.option(
+    "--source",
+    type=click.Path(path_type=Path),
+    help="a kernel's source, a folder or a tarball; by default apt's newest",
+)
+def vm_build(source: Path | None) -> None:
+    """Get and build the guest's kernel, once."""
+    from insitu.vm.kernel import find_or_build
+    from insitu.vm.source import KernelError
+
+    try:
+        kernel = find_or_build(lambda line: click.echo(line, err=True), source, refresh=True)
+    except KernelError as error:
+        _fail(_INPUT if source else _FAILED, str(error))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted: nothing was kept")
+    click.echo(f"{kernel.path} (Linux {kernel.version})")
+
+
+@vm.command("exec", context_settings={"ignore_unknown_options": True})
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--clock", type=click.Choice(["virtual", "real"]), default="virtual", show_default=True)
+@click.option("--memory", type=click.IntRange(256), default=3072, show_default=True, help="MB")
+@click.option("--limit", type=click.IntRange(1), default=3600, show_default=True, help="seconds of wall time")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def vm_exec(seed: int, clock: Literal["virtual", "real"], memory: int, limit: int, command: Sequence[str]) -> None:
+    """Run any COMMAND as root in the machine, in this folder; the machine forgets what it writes."""
+    import tempfile
+
+    from insitu.vm import machine
+    from insitu.vm.failure import MachineError
+    from insitu.vm.kernel import find_or_build
+    from insitu.vm.source import KernelError
+
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        guest = machine.Machine(find_or_build(lambda line: click.echo(line, err=True)), seed, clock, memory)
+        with tempfile.TemporaryDirectory(prefix="insitu-") as out:
+            status = machine.run(guest, list(command), Path(out), wall_limit_s=limit, cwd=Path.cwd(), attach=True)
+    except KeyboardInterrupt:
+        _fail(130, "interrupted: the machine is ended")
+    except (MachineError, KernelError, OSError) as error:
+        _fail(_FAILED, str(error))
+    sys.exit(status)
+
+
+@main.command()
+def doctor() -> None:
+    """Say what is missing on this machine, and the line that mends it."""
+    from insitu.doctor import findings
+
+    found = findings()
+    for finding in found:
+        click.echo(
+            f"{'ok' if finding.fine else 'missing':8} {finding.what}"
+            + (f"\n         {finding.mend}" if finding.mend else "")
+        )
+    sys.exit(0 if all(finding.fine for finding in found) else _FAILED)
+
+
+def _fail(code: int, message: str) -> NoReturn:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+def _terminated(*_: Any) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What a machine needs for insitu, and the line that mends what is missing."""
+
+import importlib.util
+import os
+import shutil
+from typing import NamedTuple
+
+from edge_nodes import zoo
+from insitu.cache import cache_dir
+from insitu.vm.host import memory_folder, memory_folders
+
+GUEST_BYTES = 3072 << 20
+DISK_BYTES = 4 << 30  # a kernel's source and build need this much for a while
+# A command that must be there -> Debian's package that has it.
+COMMANDS = {
+    "mnexec": "mininet",
+    "ovs-vsctl": "openvswitch-switch",
+    "ovsdb-server": "openvswitch-switch",
+    "tc": "iproute2",
+    "gcc": "gcc",
+    "make": "make",
+    "flex": "flex",
+    "bison": "bison",
+    "bc": "bc",
+    "xz": "xz-utils",
+    "patch": "patch",
+    "taskset": "util-linux",
+}
+MODULES = ("mininet", "torch", "os_ken", "aiohttp", "msgspec", "safetensors", "sklearn", "polars")
+
+
+class Finding(NamedTuple):
+    fine: bool
+    what: str
+    mend: str = ""
+
+
+def findings() -> list[Finding]:
+    return [_commands(), _modules(), _memory(), _disk(), _kernel(), _models()]
+
+
+def _commands() -> Finding:
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    missing = sorted({package for command, package in COMMANDS.items() if shutil.which(command, path=path) is None})
+    if not missing:
+        return Finding(True, "programs: all there")
+    return Finding(False, f"programs of {', '.join(missing)}", f"apt-get install {' '.join(missing)}")
+
+
+def _modules() -> Finding:
+    missing = [name for name in MODULES if importlib.util.find_spec(name) is None]
+    if not missing:
+        return Finding(True, "Python packages: all there")
+    return Finding(False, f"Python packages {', '.join(missing)}", "make setup")
+
+
+def _memory() -> Finding:
+    if folder := memory_folder(GUEST_BYTES):
+        return Finding(True, f"room for a guest's memory: {folder}")
+    return Finding(
+        False, f"3 GB of room for a guest's memory in {', '.join(memory_folders())}", "set TMPDIR to a folder with room"
+    )
+
+
+def _disk() -> Finding:
+    folder = cache_dir()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free >= DISK_BYTES:
+        return Finding(True, f"room for the cache: {free >> 30} GB at {folder}")
+    return Finding(False, f"4 GB of room for the cache at {folder}", "set INSITU_CACHE to a folder with room")
+
+
+def _kernel() -> Finding:
+    built = sorted(cache_dir().glob("kernel-*/linux"))
+    return Finding(True, "guest kernel: built") if built else Finding(False, "the guest's kernel", "insitu vm build")
+
+
+def _models() -> Finding:
+    trained = (cache_dir() / f"library-{zoo.key()}").exists()
+    return (
+        Finding(True, "demo models: trained")
+        if trained
+        else Finding(True, "demo models: trained at the first run, 2 minutes")
+    )

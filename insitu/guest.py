@@ -1,0 +1,287 @@
+"""The machine's side of a run: plan -> network, controller, services -> records. Runs as root, in the guest or on a host.
+
+`python -m insitu.guest FOLDER LIBRARY`: FOLDER holds plan.json and takes the records, LIBRARY is the published library.
+"""
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from edge_nodes import clock, library, traffic
+from insitu import processes
+from insitu.processes import Channel, ProcessError, Service
+from scenarios import plan as plans
+from scenarios import records
+from scenarios.plan import Device, Library, Plan
+from topology import namespace
+from topology.net import Network
+
+SECOND = 1_000_000_000
+DRAIN_S = 15.0  # in which the processes end after the run
+
+
+class Run:
+    """One run in this machine."""
+
+    def __init__(self, folder: Path, published: Path) -> None:
+        self.folder, self.published = folder, published
+        self.plan = plans.parse((folder / "plan.json").read_bytes())
+        for name in ("events", "logs"):
+            (folder / name).mkdir(exist_ok=True)
+        self.recorder = records.Recorder(folder / "events", "machine")
+        self.services: list[Service] = []
+        self.statuses: dict[str, int] = {}
+
+    def execute(self) -> None:
+        """Everything from the first process to the last record. Raises ProcessError when the run cannot go on."""
+        self._phase("network")
+        network = Network(self.plan)
+        controller = start_controller(self.plan, self.folder)
+        network.start()
+        self._check_settings(network)
+        self._phase("services")
+        gc.freeze()
+        libraries = [self._spawn(entry.host, entry) for entry in self.plan.libraries]
+        workers = [self._spawn_devices(), *([self._spawn_traffic()] if self.plan.flows else [])]
+        self.services = [controller, *libraries, *workers]
+        processes.wait_until_ready(self.services)
+        self._phase("run")
+        origin = time.monotonic_ns()
+        self.recorder.write(records.Started(origin, "machine"))
+        processes.start(workers, origin)
+        self._follow_the_plan(network, origin)
+        self._phase("end")
+        self.statuses |= processes.finish([s for s in workers if s.name not in self.statuses], DRAIN_S)
+        self._count(network)
+        self.statuses |= processes.stop([s for s in self.services if s.name not in self.statuses], DRAIN_S)
+
+    def close(self) -> None:
+        """Writes what is known of the processes; those that are left are ended."""
+        left = [service for service in self.services if service.name not in self.statuses]
+        self.statuses |= processes.stop(left, DRAIN_S)
+        for name, status in sorted(self.statuses.items()):
+            self.recorder.write(records.Process(self.recorder.now(), name, status))
+        self.recorder.close()
+
+    def _phase(self, name: str) -> None:
+        """Tells the host how far the run is."""
+        with (self.folder / "progress").open("a") as file:
+            file.write(f"{name}\n")
+
+    def _spawn(self, name: str, entry: Library) -> Service:
+        def body(channel: Channel) -> None:
+            namespace.enter(entry.host)
+            asyncio.Runner(loop_factory=clock.event_loop).run(serve_library(self, entry, channel))
+
+        return processes.spawn(name, body, self.folder / "logs" / f"{name}.log")
+
+    def _spawn_devices(self) -> Service:
+        def body(channel: Channel) -> None:
+            asyncio.Runner(loop_factory=clock.event_loop).run(run_devices(self, channel))
+
+        return processes.spawn("devices", body, self.folder / "logs" / "devices.log")
+
+    def _spawn_traffic(self) -> Service:
+        return processes.spawn(
+            "traffic", lambda channel: run_traffic(self, channel), self.folder / "logs" / "traffic.log"
+        )
+
+    def _check_settings(self, network: Network) -> None:
+        for end, reading in network.read_back():
+            now = self.recorder.now()
+            setting = records.Setting(now, end.node, end.interface, reading.setting, reading.planned, reading.read)
+            self.recorder.write(setting)
+
+    def _follow_the_plan(self, network: Network, origin: int) -> None:
+        """Handovers and samples at their times; a process that dies ends the run."""
+        # At one time the sample comes first: a handover keeps this process busy for a while
+        handovers = [
+            (a.time_ns, 1, d, place) for d in self.plan.devices for place, a in enumerate(d.attachments) if place
+        ]
+        times = range(self.plan.sample_interval_ns, self.plan.duration_ns + 1, self.plan.sample_interval_ns)
+        usage = LinkUsage(self.plan)
+        agenda: list[tuple[int, int, Device | None, int]] = [*handovers, *((t, 0, None, 0) for t in times)]
+        for at, _, device, place in sorted(agenda, key=lambda item: item[:2]):
+            time.sleep(max(0, origin + at - time.monotonic_ns()) / SECOND)
+            if device is not None:
+                network.hand_over(device, place)
+                cell = device.attachments[place].cell
+                self.recorder.write(records.Handover(self.recorder.now(), device.host, cell))
+                continue
+            for event in usage.sample():
+                self.recorder.write(event)
+            if at % SECOND == 0:
+                self.recorder.write(records.Clock(self.recorder.now(), "machine", at))
+                self._phase(f"at {at // SECOND}")
+                self._stop_if_one_died(at)
+
+    def _stop_if_one_died(self, at: int) -> None:
+        self.statuses |= processes.ended([s for s in self.services if s.name not in self.statuses])
+        died = [
+            name for name, status in self.statuses.items() if status or at < self.plan.duration_ns and name != "traffic"
+        ]
+        if died:
+            raise ProcessError(f"{died[0]} died {at // SECOND} s into the run; see logs/{died[0]}.log")
+
+    def _count(self, network: Network) -> None:
+        names = {entry.queue: entry.name for entry in self.plan.slices}
+        for link, end, count in network.counts():
+            now = self.recorder.now()
+            self.recorder.write(
+                records.LinkTotal(now, end.node, link.name, names[count.queue], count.bytes, count.dropped)
+            )
+
+
+class LinkUsage:
+    """Bytes that left each end of the links since the last sample; the devices' own links are left out."""
+
+    def __init__(self, plan: Plan) -> None:
+        devices = {device.host for device in plan.devices}
+        self._ends: dict[
+            str, tuple[str, str, str | None]
+        ] = {}  # interface -> link, its node, the host at the other end
+        for link in plan.links:
+            for end, other in (link.ends, link.ends[::-1]):
+                if end.port and other.node not in devices:
+                    self._ends[end.interface] = (link.name, end.node, None if other.port else other.node)
+        self._before = self._read()
+
+    def sample(self) -> list[records.LinkUse]:
+        t, now = time.monotonic_ns(), self._read()
+        grown = [(key, sent - self._before[key]) for key, sent in now.items() if sent != self._before[key]]
+        self._before = now
+        return [records.LinkUse(t, node, link, grown_by) for (link, node), grown_by in grown]
+
+    def _read(self) -> dict[tuple[str, str], int]:
+        """(link, the node that sends) -> bytes sent since it came up; what a host sends its switch has received."""
+        sent = {}
+        for line in Path("/proc/net/dev").read_text().splitlines()[2:]:
+            name, _, figures = line.partition(":")
+            if name.strip() in self._ends:
+                link, node, host = self._ends[name.strip()]
+                fields = figures.split()
+                sent[link, node] = int(fields[8])
+                if host:
+                    sent[link, host] = int(fields[0])
+        return sent
+
+
+def start_controller(plan: Plan, folder: Path) -> Service:
+    """The controller's own process, its northbound socket made in the NEF's namespace."""
+    nef = next(host for host in plan.hosts if host.role == "nef")
+    northbound = namespace.listening_socket(nef.name, plans.NORTHBOUND_PORT)
+    ready, child_ready = os.pipe()
+    told = {
+        "INSITU_PLAN": str(folder / "plan.json"),
+        "INSITU_EVENTS": str(folder / "events"),
+        "INSITU_NORTHBOUND": str(northbound.fileno()),
+        "INSITU_READY": str(child_ready),
+    }
+    with (folder / "logs" / "controller.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "controller.app"],
+            env=os.environ | told,
+            pass_fds=(northbound.fileno(), child_ready),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    os.close(child_ready)
+    northbound.close()
+    return Service("controller", process.pid, ready, None)
+
+
+async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
+    """One tier, in this process's namespace, until it is told to end."""
+    from aiohttp import web
+
+    plan = run.plan
+    recorder = records.Recorder(run.folder / "events", entry.host)
+    store = (
+        library.Cache(entry.cache_bytes, plan.policies.caching) if entry.upstream else library.Published(run.published)
+    )
+    http = library.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+    tier = library.Tier(plan, entry, store, recorder, http)
+    runner = web.AppRunner(tier.application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "0.0.0.0", plans.LIBRARY_PORT).start()
+    told_to_end = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
+    channel.ready()
+    await told_to_end.wait()
+    await http.close()
+    recorder.close()
+
+
+async def run_devices(run: Run, channel: Channel) -> None:
+    """All devices, each with sockets of its own namespace."""
+    import torch
+
+    from edge_nodes.device import HeldOut, UserEquipment
+
+    torch.set_num_threads(1)
+    recorder = records.Recorder(run.folder / "events", "devices")
+    held_out = HeldOut(run.published / "held_out.safetensors")
+    clients = {d.host: library.client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
+    devices = [UserEquipment(run.plan, d, run.published, held_out, recorder, clients[d.host]) for d in run.plan.devices]
+    channel.ready()
+    origin = channel.wait_for_start()
+    async with asyncio.TaskGroup() as group:
+        for device in devices:
+            group.create_task(device.run(origin))
+    for http in clients.values():
+        await http.close()
+    recorder.close()
+
+
+def run_traffic(run: Run, channel: Channel) -> None:
+    """All background flows."""
+    recorder = records.Recorder(run.folder / "events", "traffic")
+    addresses = {host.name: host.ip for host in run.plan.hosts}
+
+    def open_socket(host: str, kind: int) -> socket.socket:
+        with namespace.inside(host):
+            made = socket.socket(socket.AF_INET, kind)
+        made.setblocking(False)
+        return made
+
+    def udp_sockets(host: str) -> str:
+        with namespace.inside(host):
+            return Path("/proc/thread-self/net/udp").read_text()
+
+    def wait() -> int:
+        channel.ready()
+        return channel.wait_for_start()
+
+    traffic.run(run.plan.flows, addresses, open_socket, udp_sockets, recorder, wait)
+    recorder.close()
+
+
+def _wake_on_time() -> None:
+    """Without this the kernel lets every sleep of this process and its children be 50 us late, to save power."""
+    PR_SET_TIMERSLACK = 29
+    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1)
+
+
+def main() -> int:
+    _wake_on_time()
+    run = Run(Path(sys.argv[1]), Path(sys.argv[2]))
+    try:
+        run.execute()
+    except ProcessError as error:
+        (run.folder / "failure").write_text(f"{error}\n")
+        return 1
+    finally:
+        run.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

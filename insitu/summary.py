@@ -1,0 +1,104 @@
+"""Records -> summary: the figures of a run, computed from its records and plan alone."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from insitu.verdict import judge
+from scenarios import records
+from scenarios.plan import Plan
+
+Summary = dict[str, Any]
+
+
+def summarise(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None, wall_s: float) -> Summary:
+    """The content of summary.json; `wall_s` is the only figure that is not from the records."""
+    verdict = judge(plan, events, lost)
+    return {
+        "scenario": plan.scenario,
+        "seed": plan.seed,
+        "verdict": {"status": verdict.status, "reasons": verdict.reasons},
+        "digest": records.digest(events),
+        "time_s": {"virtual": plan.duration_ns / 1e9, "wall": round(wall_s, 2)},
+        "downloads": _downloads(events),
+        "accuracy": _accuracy(events),
+        "slices": {entry.name: _slice(entry.name, events) for entry in plan.slices},
+        "links": _links(plan, events),
+    }
+
+
+def _downloads(events: Sequence[records.AnyEvent]) -> dict[str, Any]:
+    completed = [event for event in events if isinstance(event, records.Completed)]
+    latencies = np.array([event.latency_ns for event in completed]) / 1e6
+    percentiles = (
+        {f"p{q}": np.percentile(latencies, q) for q in (50, 95, 99)}
+        if completed
+        else dict.fromkeys(("p50", "p95", "p99"), 0)
+    )
+    return {
+        "requested": sum(isinstance(event, records.Requested) for event in events),
+        "completed": len(completed),
+        "failed": sum(isinstance(event, records.Failed) for event in events),
+        "on_time": sum(event.on_time for event in completed),
+        "bytes": sum(event.bytes for event in completed),
+        "latency_ms": {
+            **{name: round(float(value), 3) for name, value in percentiles.items()},
+            "max": round(float(latencies.max(initial=0)), 3),
+        },
+    }
+
+
+def _accuracy(events: Sequence[records.AnyEvent]) -> dict[str, float | None]:
+    """Shares of correct inferences: of all in the run, and around the swaps (None where there was none)."""
+    correct = [event.correct for event in events if isinstance(event, records.Inference)]
+    swaps = [event for event in events if isinstance(event, records.Swapped)]
+    return {
+        "mean": _mean(correct),
+        "before": _mean([event.accuracy_before for event in swaps]),
+        "after": _mean([event.accuracy_after for event in swaps]),
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(float(np.mean(values)), 4) if values else None
+
+
+def _slice(name: str, events: Sequence[records.AnyEvent]) -> dict[str, int]:
+    """A violation is a download that came late although its session had been granted in full."""
+    sessions = [event for event in events if isinstance(event, records.Session) and event.slice == name]
+    granted = {event.session for event in sessions if event.decision == "granted"}
+    promised = {event.download for event in events if isinstance(event, records.Chosen) and event.session in granted}
+    late = {event.download for event in events if isinstance(event, records.Completed) and not event.on_time}
+    return {
+        "sessions": len(sessions),
+        "granted": len(granted),
+        "reduced": sum(event.decision == "reduced" for event in sessions),
+        "refused": sum(event.decision == "refused" for event in sessions),
+        "violations": len(promised & late),
+    }
+
+
+def _links(plan: Plan, events: Sequence[records.AnyEvent]) -> dict[str, dict[str, float]]:
+    """Links between switches and to the sites; of the two directions that which carried more, drops of both."""
+    used: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    dropped: dict[str, int] = defaultdict(int)
+    for event in events:
+        if isinstance(event, records.LinkUse):
+            used[event.link][event.node].append(event.bytes)
+        elif isinstance(event, records.LinkTotal):
+            dropped[event.link] += event.dropped
+    devices = {device.host for device in plan.devices}
+    links = {}
+    for link in plan.links:
+        if any(end.node in devices for end in link.ends):
+            continue
+        directions = used[link.name].values()
+        links[link.name] = {
+            "rate_bps": float(min(end.shape.rate_bps for end in link.ends)),
+            "mean_bps": round(max((sum(d) for d in directions), default=0) * 8e9 / plan.duration_ns, 1),
+            "peak_bps": round(max((max(d) for d in directions), default=0) * 8e9 / plan.sample_interval_ns, 1),
+            "dropped": dropped[link.name],
+        }
+    return links

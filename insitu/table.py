@@ -1,0 +1,34 @@
+"""The records as one table: a row an event, a column for each field that any event has."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import polars as pl
+
+from scenarios import records
+
+_TYPES = {int: pl.Int64, float: pl.Float64, bool: pl.Boolean, str: pl.String}
+
+
+def write(events: Sequence[records.AnyEvent], file: Path) -> None:
+    rows = [msgspec.to_builtins(event) for event in events]
+    pl.DataFrame(rows, schema=_schema()).write_parquet(file)
+
+
+def read(file: Path) -> list[records.AnyEvent]:
+    """The same events that were written."""
+    rows = pl.read_parquet(file).iter_rows(named=True)
+    return [
+        msgspec.convert({name: value for name, value in row.items() if value is not None}, records.AnyEvent)
+        for row in rows
+    ]
+
+
+def _schema() -> dict[str, type[pl.DataType]]:
+    schema: dict[str, type[pl.DataType]] = {"t": pl.Int64, "kind": pl.String, "node": pl.String}
+    for event in get_args(records.AnyEvent):
+        for field in msgspec.structs.fields(event):
+            schema.setdefault(field.name, _TYPES.get(field.type, pl.String))
+    return schema

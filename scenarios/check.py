@@ -1,0 +1,208 @@
+"""What can be wrong with a scenario although each of its parts is well written: references, sums, sizes."""
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from fractions import Fraction
+
+from scenarios.device_classes import DEVICE_CLASSES
+from scenarios.expectation import figures, is_share
+from scenarios.quantity import show
+from scenarios.schema import Device, Scenario, Situation
+
+Place = tuple[str | int, ...]
+Finding = tuple[Place, str]
+
+POLICIES = {
+    "slicing": ("none", "static", "deadline"),
+    "compression": ("full", "device", "adaptive"),
+    "caching": ("lru",),
+}
+MOST_SHOWN = 8
+RESERVED_NAMES = ("central", "nef", "core")
+LEAST_GUARANTEE = 8000  # bit/s of a slice on any link: a full packet in one and a half seconds
+# A device costs a guest about 1.5 MB (its namespace, queues and sockets): 2,000 fill the 3 GB that a guest has.
+MOST_DEVICES = 2000
+
+
+def problems(scenario: Scenario, models: Iterable[str] | None = None) -> list[Finding]:
+    """Everything that is wrong, each with its place; `models` are the published ones (None: not checked)."""
+    if too_many := list(_size(scenario)):
+        return too_many  # naming them all would take long
+    checks = (_names, _devices, _slices, _traffic, _policies, _expectations)
+    found = [finding for check in checks for finding in check(scenario)]
+    return [*found, *_situations(scenario, None if models is None else sorted(models))]
+
+
+def gnb_names(scenario: Scenario) -> list[str]:
+    return [gnb.name for region in scenario.network.regions for gnb in region.gnbs]
+
+
+def slice_names(scenario: Scenario) -> list[str]:
+    names = [entry.name for entry in scenario.slices]
+    return names if "default" in names else ["default", *names]
+
+
+def matching(situations: Sequence[Situation], application: str, gnb: str, time: int) -> Situation | None:
+    """The first situation of an application that holds at a gNB at a time (ns)."""
+    return next(
+        (
+            s
+            for s in situations
+            if s.model.partition("@")[0] == application
+            and s.location in (None, gnb)
+            and s.time.start <= time
+            and (s.time.end is None or time < s.time.end)
+        ),
+        None,
+    )
+
+
+def _unknown(kind: str, name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    some = ", ".join(known[:MOST_SHOWN]) + (", …" if len(known) > MOST_SHOWN else "")
+    return f'no {kind} "{name}"; ' + (f'did you mean "{near[0]}"?' if near else f"known are {some}")
+
+
+def _size(scenario: Scenario) -> Iterator[Finding]:
+    total = sum(device.count or 1 for device in scenario.devices)
+    if total > MOST_DEVICES:
+        reason = "a device takes 1.5 MB, and a guest has 3 GB"
+        yield ("devices",), f"{total} devices do not fit one machine ({reason}); use at most {MOST_DEVICES}"
+
+
+def _names(scenario: Scenario) -> Iterator[Finding]:
+    """Every node and group has a name of its own; so have those that are made for a region or a gNB."""
+    taken = dict.fromkeys(RESERVED_NAMES, "the network itself")
+    named: list[tuple[Place, str, list[str]]] = []
+    for r, region in enumerate(scenario.network.regions):
+        place: Place = ("network", "regions", r)
+        named.append((place, f"region {region.name}", [region.name, f"{region.name}-local"]))
+        for g, gnb in enumerate(region.gnbs):
+            made = [gnb.name, f"{gnb.name}-cell", f"{gnb.name}-edge"]
+            named.append(((*place, "gnbs", g), f"gNB {gnb.name}", made))
+    for d, device in enumerate(scenario.devices):
+        named.append((("devices", d), f"device {device.name}", [device.name, *device.names]))
+    for place, owner, names in named:
+        if twice := next((name for name in names if name in taken), None):
+            yield (*place, "name"), f'the name "{twice}" is already taken by {taken[twice]}; choose another'
+        taken = dict.fromkeys(names, owner) | taken
+
+
+def _devices(scenario: Scenario) -> Iterator[Finding]:
+    gnbs, slices = gnb_names(scenario), slice_names(scenario)
+    run = show(scenario.duration, "time")
+    for d, device in enumerate(scenario.devices):
+        if device.at not in gnbs:
+            yield ("devices", d, "at"), _unknown("gNB", device.at, gnbs)
+        if device.device_class not in DEVICE_CLASSES:
+            yield ("devices", d, "class"), _unknown("device class", device.device_class, list(DEVICE_CLASSES))
+        if device.slice not in slices:
+            yield ("devices", d, "slice"), _unknown("slice", device.slice, slices)
+        for number, (time, gnb) in enumerate(device.route.items()):
+            if gnb not in gnbs:
+                yield ("devices", d, "route", number), _unknown("gNB", gnb, gnbs)
+            if not 0 < time < scenario.duration:
+                what = f"{show(time, 'time')} is not within the run; write a time after 0 s and before {run}"
+                yield ("devices", d, "route", number), what
+
+
+def _slices(scenario: Scenario) -> Iterator[Finding]:
+    names = [entry.name for entry in scenario.slices]
+    for s, name in enumerate(names):
+        if name in names[:s]:
+            yield ("slices", s, "name"), f'the name "{name}" is already taken by another slice; choose another'
+    guaranteed = sum(entry.guarantee or 0 for entry in scenario.slices)
+    without = [name for name in slice_names(scenario) if name not in {e.name for e in scenario.slices if e.guarantee}]
+    if guaranteed > 1:
+        yield ("slices",), f"the guarantees add up to {show(guaranteed, 'share')}; they may add up to 100 %"
+    elif without and guaranteed == 1:
+        yield ("slices",), f'the guarantees leave nothing for slice "{without[0]}", which has none; leave it 1 %'
+    else:
+        shares = {entry.name: entry.guarantee for entry in scenario.slices if entry.guarantee}
+        shares |= {name: (1 - guaranteed) / Fraction(len(without)) for name in without}
+        name, share = min(shares.items(), key=lambda item: item[1])
+        rate = share * slowest_rate(scenario)
+        if rate < LEAST_GUARANTEE:
+            least = show(LEAST_GUARANTEE, "rate")
+            yield ("slices",), f'slice "{name}" has {show(rate, "rate")} on the slowest link; give it at least {least}'
+
+
+def slowest_rate(scenario: Scenario) -> int:
+    regions = scenario.network.regions
+    gnbs = [gnb for region in regions for gnb in region.gnbs]
+    links = [scenario.network.core, *(r.link for r in regions), *(g.link for g in gnbs), *(g.radio for g in gnbs)]
+    return min(link.rate for link in links)
+
+
+def _situations(scenario: Scenario, models: Sequence[str] | None) -> Iterator[Finding]:
+    gnbs = gnb_names(scenario)
+    for s, situation in enumerate(scenario.situations):
+        if situation.location is not None and situation.location not in gnbs:
+            yield ("situations", s, "location"), _unknown("gNB", situation.location, gnbs)
+        if models is not None and situation.model not in models:
+            yield ("situations", s, "model"), _unknown("model", situation.model, models)
+    for d, device in enumerate(scenario.devices):
+        base, _, situation_name = device.application.partition("@")
+        if situation_name:
+            yield ("devices", d, "application"), f'"{device.application}" fits one situation only; write "{base}"'
+        elif models is not None and device.application not in models:
+            yield ("devices", d, "application"), _unknown("model", device.application, models)
+        elif gap := _gap(scenario, device):
+            yield (
+                ("devices", d, "application"),
+                f"no situation of {base} holds at {gap[1]} from {show(gap[0], 'time')} on; "
+                f"end the situations with {{model: {base}}}",
+            )
+
+
+def _gap(scenario: Scenario, device: Device) -> tuple[int, str] | None:
+    """When and where a device is first without a situation: that can be when it moves, or when one begins or ends."""
+    gnbs = {0: device.at, **device.route}
+    bounds = {time for s in scenario.situations for time in (s.time.start, s.time.end) if time is not None}
+    for time in sorted(time for time in bounds | set(gnbs) if time < scenario.duration):
+        gnb = gnbs[max(t for t in gnbs if t <= time)]
+        if matching(scenario.situations, device.application, gnb, time) is None:
+            return time, gnb
+    return None
+
+
+def _traffic(scenario: Scenario) -> Iterator[Finding]:
+    groups = {device.name: device.names for device in scenario.devices}
+    single = [name for names in groups.values() for name in names]
+    hosts = ["central"]
+    hosts += [f"{region.name}-local" for region in scenario.network.regions]
+    hosts += [f"{gnb}-edge" for gnb in gnb_names(scenario)]
+    ends = [*hosts, *groups, *(name for name in single if name not in groups)]
+    for t, traffic in enumerate(scenario.traffic):
+        if traffic.source in groups and traffic.source not in single:
+            one = groups[traffic.source][0]
+            yield ("traffic", t, "from"), f'"{traffic.source}" is a group; write one of its devices, such as "{one}"'
+        elif traffic.source not in (*single, *hosts):
+            yield ("traffic", t, "from"), _unknown("node", traffic.source, [*hosts, *single])
+        if traffic.to not in ends:
+            yield ("traffic", t, "to"), _unknown("node or device group", traffic.to, ends)
+        elif groups.get(traffic.to, [traffic.to]) == [traffic.source]:
+            yield ("traffic", t, "to"), f'"{traffic.to}" would send to itself; name another node'
+        if traffic.slice not in slice_names(scenario):
+            yield ("traffic", t, "slice"), _unknown("slice", traffic.slice, slice_names(scenario))
+        if traffic.during.start >= scenario.duration:
+            yield ("traffic", t, "during"), f"begins when the run of {show(scenario.duration, 'time')} has ended"
+
+
+def _policies(scenario: Scenario) -> Iterator[Finding]:
+    for kind, known in POLICIES.items():
+        name = getattr(scenario.policies, kind)
+        if name not in known:
+            yield ("policies", kind), _unknown(f"{kind} policy", name, known)
+
+
+def _expectations(scenario: Scenario) -> Iterator[Finding]:
+    links = ["central-link", "nef-link"]
+    for region in scenario.network.regions:
+        links += [f"{region.name}-link", *(f"{g.name}-{kind}" for g in region.gnbs for kind in ("link", "radio"))]
+    known = figures(slice_names(scenario), links)
+    for e, expectation in enumerate(scenario.expect):
+        if expectation.figure not in known:
+            yield ("expect", e), _unknown("figure", expectation.figure, known)
+        elif expectation.percent and not is_share(expectation.figure):
+            yield ("expect", e), f"{expectation.figure} is not a share; write its value without %"

@@ -1,0 +1,191 @@
+"""The plan: everything that is decided before a run. The machine executes it and decides nothing.
+
+Times are ns since the run's start, rates bit/s, sizes bytes. `canonical` gives the one byte form of a plan, and `schema` its
+JSON schema.
+"""
+
+import hashlib
+from typing import Any, Literal, dataclass_transform
+
+import msgspec
+
+FORMAT = 1
+LIBRARY_PORT = 5000  # the customary port of an OCI registry
+NORTHBOUND_PORT = 8080
+OPENFLOW_PORT = 6653
+TRAFFIC_PORT = 20000  # the first flow's; each flow has the next
+GATEWAY = ("10.255.255.254", "02:00:0a:ff:ff:fe")  # every host's only neighbour: no ARP is ever needed
+
+
+@dataclass_transform(frozen_default=True)
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A piece of a plan."""
+
+
+class Shape(Part):
+    """What a link does to the packets of one direction."""
+
+    rate_bps: int
+    delay_ns: int
+    jitter_ns: int
+    loss: float  # 0 … 1
+    limit: int  # packets that wait or travel at once
+
+
+class Queue(Part):
+    """A slice's class on one port; OpenFlow's `set_queue: number` selects HTB class 1:(number + 1)."""
+
+    number: int
+    slice: str
+    rate_bps: int
+    ceiling_bps: int
+
+
+class End(Part):
+    """One end of a link and the shape of what leaves there. `port` is the OpenFlow port, 0 at a host.
+
+    `seed` is netem's, for jitter and loss; queue n has `seed + n`.
+    """
+
+    node: str
+    interface: str
+    port: int
+    shape: Shape
+    queues: list[Queue]
+    seed: int
+
+
+class Link(Part):
+    name: str
+    ends: tuple[End, End]
+
+
+class Host(Part):
+    name: str
+    role: Literal["central", "nef", "local", "edge", "device"]
+    ip: str
+    mac: str
+
+
+class Switch(Part):
+    name: str
+    role: Literal["core", "region", "gnb", "cell"]
+    dpid: int
+
+
+class Slice(Part):
+    name: str
+    queue: int
+    guarantee: float
+    ceiling: float
+    profiles: list[str]
+
+
+class Library(Part):
+    """One tier's service; `upstream` are the hosts to pull from, in order."""
+
+    host: str
+    tier: Literal["edge", "local", "central"]
+    upstream: list[str]
+    cache_bytes: int  # 0: holds everything
+
+
+class Attachment(Part):
+    """From `time_ns` on the device is in a gNB's cell, at a port of the cell's switch."""
+
+    time_ns: int
+    gnb: str
+    cell: str
+    port: int
+
+
+class Need(Part):
+    """From `time_ns` on, `model` is the one that fits what the device sees."""
+
+    time_ns: int
+    model: str
+
+
+class Device(Part):
+    host: str
+    interface: str  # the switch's end of its port; it moves from cell to cell
+    device_class: str
+    macs_per_s: int
+    load_bytes_per_s: int
+    memory_bytes: int
+    application: str
+    infer_interval_ns: int
+    phase_ns: int
+    image_seed: int
+    slice: str
+    deadline_ns: int
+    attachments: list[Attachment]
+    needs: list[Need]
+
+
+class Flow(Part):
+    """A constant stream of background traffic."""
+
+    name: str
+    source: str
+    destination: str
+    port: int
+    transport: Literal["udp", "tcp"]
+    rate_bps: int  # of payload
+    start_ns: int
+    end_ns: int
+    phase_ns: int
+    queue: int
+
+
+class Policies(Part):
+    slicing: str
+    compression: str
+    caching: str
+
+
+class Machine(Part):
+    clock: Literal["virtual", "real"]
+    memory_mb: int
+    tcp_buffer_bytes: int
+
+
+class Plan(Part):
+    format: int
+    scenario: str
+    seed: int
+    duration_ns: int
+    sample_interval_ns: int
+    machine: Machine
+    hosts: list[Host]
+    switches: list[Switch]
+    links: list[Link]
+    slices: list[Slice]
+    libraries: list[Library]
+    devices: list[Device]
+    flows: list[Flow]
+    policies: Policies
+    library_slice: str  # in which the tiers pull from one another
+    models: dict[str, str]  # SHA-256 of each model's manifest
+    held_out: str  # SHA-256 of the held-out images
+
+
+def canonical(plan: Plan) -> bytes:
+    """The one byte form: keys sorted, no spaces."""
+    return msgspec.json.encode(plan, order="sorted")
+
+
+def digest(plan: Plan) -> str:
+    return "sha256:" + hashlib.sha256(canonical(plan)).hexdigest()
+
+
+def parse(data: bytes) -> Plan:
+    """Raises msgspec.ValidationError when the bytes are not a plan of this format."""
+    plan = msgspec.json.decode(data, type=Plan)
+    if plan.format != FORMAT:
+        raise msgspec.ValidationError(f"this plan has format {plan.format}; this insitu reads format {FORMAT}")
+    return plan
+
+
+def schema() -> dict[str, Any]:
+    return msgspec.json.schema(Plan)

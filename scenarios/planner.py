@@ -1,0 +1,277 @@
+"""Scenario + seed -> plan. Pure: the same input gives the same plan, and adding an entity leaves the draws of the others."""
+
+import hashlib
+from fractions import Fraction
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from scenarios import plan as p
+from scenarios.check import matching, slice_names
+from scenarios.device_classes import DEVICE_CLASSES
+from scenarios.schema import Device, LinkSpec, Scenario, Traffic
+
+SECOND = 1_000_000_000
+SAMPLE_INTERVAL = SECOND // 10
+FRAME_BITS = 1514 * 8  # a full Ethernet frame as HTB and netem count it
+QUEUEING = SECOND // 20  # a port holds 50 ms of traffic beside what its delay holds
+GUEST_MEMORY_MB = 3072
+LEAST_TCP_BUFFER = 4 << 20
+HERE = LinkSpec.model_validate(
+    {"rate": "40 Gbit/s", "delay": "10 us"}
+)  # from a switch to the host that stands beside it
+
+
+class Published(NamedTuple):
+    """What the plan needs to know of the library's content: SHA-256 of the manifests and of the held-out images."""
+
+    models: dict[str, str]
+    held_out: str
+
+
+def decide(
+    scenario: Scenario, seed: int, published: Published, clock: Literal["virtual", "real"] = "virtual"
+) -> p.Plan:
+    """Everything that a run needs to know."""
+    slices = _slices(scenario)
+    network = _Network(scenario, slices, seed)
+    return p.Plan(
+        format=p.FORMAT,
+        scenario=scenario.name,
+        seed=seed,
+        duration_ns=scenario.duration,
+        sample_interval_ns=SAMPLE_INTERVAL,
+        machine=p.Machine(clock=clock, memory_mb=GUEST_MEMORY_MB, tcp_buffer_bytes=_tcp_buffer(scenario)),
+        hosts=network.hosts,
+        switches=network.switches,
+        links=network.links,
+        slices=slices,
+        libraries=_libraries(scenario),
+        devices=[_device(scenario, d, name, network, seed) for d in scenario.devices for name in d.names],
+        flows=_flows(scenario, slices, seed),
+        policies=p.Policies(**scenario.policies.model_dump()),
+        library_slice=scenario.devices[0].slice,
+        models={name: published.models[name] for name in sorted(published.models)},
+        held_out=published.held_out,
+    )
+
+
+def generator(seed: int, purpose: str, entity: str) -> np.random.Generator:
+    """Random numbers for one purpose of one entity, from its name alone."""
+    key = hashlib.sha256(f"{purpose}/{entity}".encode()).digest()
+    words = tuple(int.from_bytes(key[i : i + 4], "big") for i in range(0, 16, 4))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=words)))
+
+
+def _slices(scenario: Scenario) -> list[p.Slice]:
+    """Queue 0 is the default slice's. What the guarantees leave is shared by the slices that have none."""
+    specs = {entry.name: entry for entry in scenario.slices}
+    names = slice_names(scenario)
+    names = ["default", *(name for name in names if name != "default")]
+    guaranteed = {name: specs[name].guarantee for name in names if name in specs and specs[name].guarantee is not None}
+    without = [name for name in names if name not in guaranteed]
+    rest = (1 - sum(g for g in guaranteed.values() if g is not None)) / Fraction(max(1, len(without)))
+    return [
+        p.Slice(
+            name=name,
+            queue=queue,
+            guarantee=float(guaranteed.get(name) or min(rest, specs[name].ceiling if name in specs else 1)),
+            ceiling=float(specs[name].ceiling) if name in specs else 1.0,
+            profiles=list(specs[name].profiles) if name in specs else [],
+        )
+        for queue, name in enumerate(names)
+    ]
+
+
+class _Network:
+    """Numbers the nodes, ports and addresses, and builds the links as they are named."""
+
+    def __init__(self, scenario: Scenario, slices: list[p.Slice], seed: int) -> None:
+        self.hosts: list[p.Host] = []
+        self.switches: list[p.Switch] = []
+        self.links: list[p.Link] = []
+        self._slices = slices
+        self._seed = seed
+        self._ports: dict[str, int] = {}
+        self._radio = {gnb.name: gnb.radio for region in scenario.network.regions for gnb in region.gnbs}
+        self._devices_made = 0
+        self._switch("core", "core")
+        self._host_beside("central", "central", "core", scenario.network.core)
+        self._host_beside("nef", "nef", "core", HERE)
+        for region in scenario.network.regions:
+            self._switch(region.name, "region")
+            self._join(f"{region.name}-link", region.name, "core", region.link)
+            self._host_beside(f"{region.name}-local", "local", region.name, HERE)
+            for gnb in region.gnbs:
+                self._switch(gnb.name, "gnb")
+                self._join(f"{gnb.name}-link", gnb.name, region.name, gnb.link)
+                self._host_beside(f"{gnb.name}-edge", "edge", gnb.name, HERE)
+                self._switch(f"{gnb.name}-cell", "cell")
+                self._join(f"{gnb.name}-radio", f"{gnb.name}-cell", gnb.name, gnb.radio)
+
+    def add_device(self, name: str, gnbs: dict[int, str]) -> tuple[str, list[p.Attachment]]:
+        """Adds a device that is at each gNB from each time on; gives its port's interface and its attachments."""
+        interface = f"ue{self._devices_made}"
+        self._devices_made += 1
+        attachments = [
+            p.Attachment(time_ns=time, gnb=gnb, cell=f"{gnb}-cell", port=self._next_port(f"{gnb}-cell"))
+            for time, gnb in sorted(gnbs.items())
+        ]
+        self._host(name, "device")
+        own = LinkSpec.model_construct(
+            rate=max(self._radio[g].rate for g in gnbs.values()), delay=0, jitter=0, loss=Fraction(0)
+        )
+        first = attachments[0]
+        self._connect(f"{name}-link", (name, "eth0", 0), (first.cell, interface, first.port), own)
+        return interface, attachments
+
+    def _switch(self, name: str, role: Literal["core", "region", "gnb", "cell"]) -> None:
+        self.switches.append(p.Switch(name=name, role=role, dpid=len(self.switches) + 1))
+
+    def _host(self, name: str, role: Literal["central", "nef", "local", "edge", "device"]) -> None:
+        number = len(self.hosts) + 1
+        octets = (10, number >> 16, number >> 8 & 255, number & 255)
+        mac = ":".join(f"{octet:02x}" for octet in (2, 0, *octets))
+        self.hosts.append(p.Host(name=name, role=role, ip=".".join(map(str, octets)), mac=mac))
+
+    def _host_beside(
+        self, name: str, role: Literal["central", "nef", "local", "edge"], switch: str, spec: LinkSpec
+    ) -> None:
+        self._host(name, role)
+        port = self._next_port(switch)
+        self._connect(f"{name}-link", (name, "eth0", 0), (switch, self._interface(switch, port), port), spec)
+
+    def _join(self, name: str, lower: str, upper: str, spec: LinkSpec) -> None:
+        a, b = self._next_port(lower), self._next_port(upper)
+        self._connect(name, (lower, self._interface(lower, a), a), (upper, self._interface(upper, b), b), spec)
+
+    def _connect(self, name: str, a: tuple[str, str, int], b: tuple[str, str, int], spec: LinkSpec) -> None:
+        self.links.append(p.Link(name=name, ends=(self._end(name, *a, spec), self._end(name, *b, spec))))
+
+    def _next_port(self, switch: str) -> int:
+        self._ports[switch] = self._ports.get(switch, 0) + 1
+        return self._ports[switch]
+
+    def _interface(self, switch: str, port: int) -> str:
+        dpid = next(s.dpid for s in self.switches if s.name == switch)
+        return f"s{dpid}-eth{port}"
+
+    def _end(self, link: str, node: str, interface: str, port: int, spec: LinkSpec) -> p.End:
+        queues = [
+            p.Queue(
+                number=entry.queue,
+                slice=entry.name,
+                rate_bps=_whole_bytes(spec.rate * entry.guarantee),
+                ceiling_bps=_whole_bytes(spec.rate * entry.ceiling),
+            )
+            for entry in self._slices
+            if port
+        ]
+        # 48 bits: a queue's number can be added, and JSON readers keep the value
+        draw = int(generator(self._seed, "netem", f"{link}/{node}").integers(2**48))
+        return p.End(node=node, interface=interface, port=port, shape=_shape(spec), queues=queues, seed=draw)
+
+
+def _whole_bytes(rate: float) -> int:
+    """The kernel counts rates in bytes per second."""
+    return int(rate) // 8 * 8
+
+
+def _shape(spec: LinkSpec) -> p.Shape:
+    held = spec.rate * (spec.delay + spec.jitter + QUEUEING) // (FRAME_BITS * SECOND)
+    return p.Shape(
+        rate_bps=spec.rate, delay_ns=spec.delay, jitter_ns=spec.jitter, loss=float(spec.loss), limit=max(100, int(held))
+    )
+
+
+def _tcp_buffer(scenario: Scenario) -> int:
+    """Twice the largest bandwidth-delay product of any path from the central site, so that one flow can fill it."""
+    largest = 0
+    for region in scenario.network.regions:
+        for gnb in region.gnbs:
+            path = [scenario.network.core, region.link, gnb.link]
+            for links in (path, [*path, gnb.radio]):
+                round_trip = 2 * sum(link.delay for link in links)
+                largest = max(largest, min(link.rate for link in links) * round_trip // (8 * SECOND))
+    return max(LEAST_TCP_BUFFER, 2 * largest)
+
+
+def _libraries(scenario: Scenario) -> list[p.Library]:
+    made = [p.Library(host="central", tier="central", upstream=[], cache_bytes=0)]
+    for region in scenario.network.regions:
+        local = f"{region.name}-local"
+        made.append(
+            p.Library(host=local, tier="local", upstream=["central"], cache_bytes=scenario.libraries.local.cache)
+        )
+        for gnb in region.gnbs:
+            upstream = [local, "central"]
+            made.append(
+                p.Library(
+                    host=f"{gnb.name}-edge", tier="edge", upstream=upstream, cache_bytes=scenario.libraries.edge.cache
+                )
+            )
+    return made
+
+
+def _device(scenario: Scenario, spec: Device, name: str, network: _Network, seed: int) -> p.Device:
+    gnbs = {0: spec.at, **spec.route}
+    interface, attachments = network.add_device(name, gnbs)
+    interval = int(SECOND / spec.infer)
+    figures = DEVICE_CLASSES[spec.device_class]
+    return p.Device(
+        host=name,
+        interface=interface,
+        device_class=spec.device_class,
+        macs_per_s=figures.macs_per_s,
+        load_bytes_per_s=figures.load_bytes_per_s,
+        memory_bytes=figures.memory_bytes,
+        application=spec.application,
+        infer_interval_ns=interval,
+        phase_ns=int(generator(seed, "inference phase", name).integers(interval)),
+        image_seed=int(generator(seed, "images", name).integers(2**48)),
+        slice=spec.slice,
+        deadline_ns=scenario.requests.deadline,
+        attachments=attachments,
+        needs=_needs(scenario, spec, gnbs),
+    )
+
+
+def _needs(scenario: Scenario, spec: Device, gnbs: dict[int, str]) -> list[p.Need]:
+    """Which model fits from when on: it can change when the device moves and when a situation begins or ends."""
+    times = set(gnbs) | {t for s in scenario.situations for t in (s.time.start, s.time.end) if t is not None}
+    needs: list[p.Need] = []
+    for time in sorted(t for t in times if t < scenario.duration):
+        gnb = gnbs[max(t for t in gnbs if t <= time)]
+        situation = matching(scenario.situations, spec.application, gnb, time)
+        assert situation is not None, "checked when the scenario was read"
+        if not needs or needs[-1].model != situation.model:
+            needs.append(p.Need(time_ns=time, model=situation.model))
+    return needs
+
+
+def _flows(scenario: Scenario, slices: list[p.Slice], seed: int) -> list[p.Flow]:
+    queues = {entry.name: entry.queue for entry in slices}
+    ends = [(traffic, to) for traffic in scenario.traffic for to in _receivers(scenario, traffic)]
+    flows = []
+    for number, (traffic, to) in enumerate(ends):
+        name = f"{traffic.source}>{to}:{p.TRAFFIC_PORT + number}"
+        flows.append(
+            p.Flow(
+                name=name,
+                source=traffic.source,
+                destination=to,
+                port=p.TRAFFIC_PORT + number,
+                transport=traffic.transport,
+                rate_bps=traffic.rate,
+                start_ns=traffic.during.start,
+                end_ns=min(scenario.duration, traffic.during.end or scenario.duration),
+                phase_ns=int(generator(seed, "traffic phase", name).integers(10_000_000)),
+                queue=queues[traffic.slice],
+            )
+        )
+    return flows
+
+
+def _receivers(scenario: Scenario, traffic: Traffic) -> list[str]:
+    group = next((device.names for device in scenario.devices if device.name == traffic.to), [traffic.to])
+    return [name for name in group if name != traffic.source]

@@ -1,0 +1,280 @@
+"""What happened: one event schema for all processes of a run, and how events are written and read.
+
+Each process writes one file of JSON lines. Its last line is `Ended`, with the number of events before it, so that a lost event
+or a process that died shows. In the files `t` is ns of the machine's monotonic clock; `read` makes it ns since the run's start.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, tag_field="kind", tag=str.lower, omit_defaults=False):
+    """Something that happened at a node."""
+
+    t: int
+    node: str
+
+
+class Started(Event, frozen=True):
+    """The run starts now: everything is ready."""
+
+
+class Ended(Event, frozen=True):
+    """The process wrote all that it had: `events` before this one."""
+
+    events: int
+
+
+class Setting(Event, frozen=True):
+    """A setting of an interface as planned and as the kernel reads it back."""
+
+    interface: str
+    setting: str
+    planned: str
+    read: str
+
+
+class Ready(Event, frozen=True):
+    """A part of the machine is up: `what`, with how many pieces."""
+
+    what: str
+    pieces: int
+
+
+class Clock(Event, frozen=True):
+    """The machine woke for something planned at `planned_ns` (ns since the run's start)."""
+
+    planned_ns: int
+
+
+class Need(Event, frozen=True):
+    """The device noticed that another model fits its situation now."""
+
+    model: str
+
+
+class Inference(Event, frozen=True):
+    model: str
+    variant: str
+    need: str  # the model that fits what the image shows
+    correct: bool
+
+
+class Requested(Event, frozen=True):
+    """A device asked its edge library for a model."""
+
+    download: str
+    model: str
+    library: str
+    deadline_ns: int
+
+
+class Chosen(Event, frozen=True):
+    """A library chose a variant: the reason says what it had to fit."""
+
+    download: str
+    variant: str
+    missing_bytes: int
+    session: str  # "" without one
+    reason: str
+
+
+class FirstByte(Event, frozen=True):
+    download: str
+
+
+class BlockRejected(Event, frozen=True):
+    """A block was missing, or its bytes were not those that its name promises."""
+
+    download: str
+    digest: str
+    source: str
+    reason: str
+
+
+class Completed(Event, frozen=True):
+    """All blocks of the variant are at the device, each verified."""
+
+    download: str
+    model: str
+    variant: str
+    bytes: int
+    latency_ns: int
+    on_time: bool
+
+
+class Failed(Event, frozen=True):
+    download: str
+    model: str
+    reason: str
+
+
+class Swapped(Event, frozen=True):
+    """The device runs the new model; both accuracies are measured on the same recent images of its situation."""
+
+    download: str
+    model: str
+    variant: str
+    accuracy_before: float
+    accuracy_after: float
+
+
+class Served(Event, frozen=True):
+    """A library served an object, from its own cache (`hit`) or from upstream."""
+
+    object: str
+    bytes: int
+    hit: bool
+
+
+class Session(Event, frozen=True):
+    """The controller's decision about a session, and what it granted."""
+
+    session: str
+    slice: str
+    device: str
+    requested_bps: int
+    granted_bps: int
+    decision: Literal["granted", "reduced", "refused"]
+
+
+class SessionEnded(Event, frozen=True):
+    session: str
+    slice: str
+
+
+class Handover(Event, frozen=True):
+    """The device's port moved to another cell."""
+
+    cell: str
+
+
+class Rerouted(Event, frozen=True):
+    """The controller's flows lead to the device's new cell, all of them confirmed by barriers."""
+
+    device: str
+    cell: str
+    flows: int
+
+
+class LinkUse(Event, frozen=True):
+    """Bytes that left one end of a link since the sample before; `node` is that end's."""
+
+    link: str
+    bytes: int
+
+
+class LinkTotal(Event, frozen=True):
+    """One class of one port, from the run's start to its end, as the kernel counted it."""
+
+    link: str
+    slice: str
+    bytes: int
+    dropped: int
+
+
+class Received(Event, frozen=True):
+    """A background flow: payload bytes sent and received over the run."""
+
+    flow: str
+    sent: int
+    received: int
+
+
+class Process(Event, frozen=True):
+    """A process of the run has ended; an exit status other than 0 is a death."""
+
+    status: int
+
+
+AnyEvent = (
+    Started
+    | Ended
+    | Setting
+    | Ready
+    | Clock
+    | Need
+    | Inference
+    | Requested
+    | Chosen
+    | FirstByte
+    | BlockRejected
+    | Completed
+    | Failed
+    | Swapped
+    | Served
+    | Session
+    | SessionEnded
+    | Handover
+    | Rerouted
+    | LinkUse
+    | LinkTotal
+    | Received
+    | Process
+)
+
+
+class Recorder:
+    """Writes one process's events to `folder/<process>.jsonl`."""
+
+    def __init__(self, folder: Path, process: str) -> None:
+        self.process = process
+        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("wb")
+        self._encoder = msgspec.json.Encoder()
+        self._count = 0
+
+    def write(self, event: Event) -> None:
+        self._file.write(self._encoder.encode(event) + b"\n")
+        self._count += 1
+
+    @staticmethod
+    def now() -> int:
+        """ns of the machine's monotonic clock, the virtual one under a virtual clock."""
+        return time.monotonic_ns()
+
+    def close(self) -> None:
+        self._file.write(self._encoder.encode(Ended(self.now(), self.process, self._count)) + b"\n")
+        self._file.close()
+
+
+class RecordsError(Exception):
+    """Events were lost, or a file of events cannot be read."""
+
+
+def read(folder: Path) -> list[AnyEvent]:
+    """All events of a run, `t` since its start, in one order: by time, then process, then as written.
+
+    Raises RecordsError when an event was lost.
+    """
+    decoder = msgspec.json.Decoder(AnyEvent)
+    keyed: list[tuple[int, str, int, AnyEvent]] = []
+    for file in sorted(folder.glob("*.jsonl")):
+        lines = file.read_bytes().splitlines()
+        try:
+            events = [decoder.decode(line) for line in lines]
+        except msgspec.DecodeError as error:
+            raise RecordsError(f"{file.stem}: a record is broken: {error}") from None
+        if not events or not isinstance(events[-1], Ended):
+            raise RecordsError(f"{file.stem}: its last records are missing; the process ended early")
+        if events[-1].events != len(events) - 1:
+            raise RecordsError(f"{file.stem}: {events[-1].events} events were written, {len(events) - 1} arrived")
+        keyed += [(event.t, file.stem, number, event) for number, event in enumerate(events)]
+    start = next((event.t for *_, event in keyed if isinstance(event, Started)), None)
+    if start is None:
+        raise RecordsError("the run never started")
+    keyed.sort(key=lambda key: key[:3])
+    return [msgspec.structs.replace(event, t=event.t - start) for *_, event in keyed]
+
+
+def digest(events: Iterable[AnyEvent]) -> str:
+    """SHA-256 of the canonical events: equal digests mean equal runs."""
+    encoder = msgspec.json.Encoder(order="sorted")
+    hasher = hashlib.sha256()
+    for event in events:
+        hasher.update(encoder.encode(event) + b"\n")
+    return "sha256:" + hasher.hexdigest()

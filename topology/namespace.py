@@ -1,0 +1,93 @@
+"""Network namespaces by name, as `ip netns` keeps them: made, entered for one socket, entered for a whole process."""
+
+import ctypes
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+FOLDER = Path("/run/netns")
+CLONE_NEWNET = 0x40000000
+MS_BIND = 0x1000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def path(name: str) -> Path:
+    return FOLDER / name
+
+
+def create(name: str) -> None:
+    """Makes a namespace. It lasts, without a process in it, until it is removed. Raises FileExistsError."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    place = path(name)
+    place.touch(exist_ok=False)
+    errors: list[OSError] = []
+
+    def make() -> None:
+        # A namespace belongs to a thread: this one ends, and the bind mount keeps what it made.
+        try:
+            _call("unshare", CLONE_NEWNET)
+            _call(
+                "mount",
+                f"/proc/self/task/{threading.get_native_id()}/ns/net".encode(),
+                bytes(place),
+                b"none",
+                MS_BIND,
+                None,
+            )
+        except OSError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=make)
+    thread.start()
+    thread.join()
+    if errors:
+        place.unlink()
+        raise errors[0]
+
+
+def remove(name: str) -> None:
+    _call("umount2", bytes(path(name)), 2)  # MNT_DETACH
+    path(name).unlink()
+
+
+def enter(name: str) -> None:
+    """Moves this thread, and so a process that has no other, into a namespace for good."""
+    with path(name).open() as file:
+        _call("setns", file.fileno(), CLONE_NEWNET)
+
+
+@contextmanager
+def inside(name: str) -> Iterator[None]:
+    """This thread is in the namespace for a while; a socket that is made there belongs there for ever."""
+    with open("/proc/thread-self/ns/net") as before:
+        enter(name)
+        try:
+            yield
+        finally:
+            _call("setns", before.fileno(), CLONE_NEWNET)
+
+
+def tcp_socket(name: str) -> socket.socket:
+    """A non-blocking TCP socket of a namespace."""
+    with inside(name):
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    made.setblocking(False)
+    return made
+
+
+def listening_socket(name: str, port: int) -> socket.socket:
+    """Listens at all addresses of a namespace, also at those that it gets later."""
+    made = tcp_socket(name)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    made.bind(("0.0.0.0", port))
+    made.listen(1024)
+    return made
+
+
+def _call(function: str, *arguments: object) -> None:
+    if getattr(_libc, function)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{function}: {os.strerror(number)}")
