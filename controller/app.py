@@ -69,7 +69,7 @@ class SliceController(app_manager.OSKenApp):
             cell = self._names[message.datapath.id]
             device = self._devices[interface]
             attachment = next(a for a in device.attachments if (a.cell, a.port) == (cell, message.desc.port_no))
-            hub.spawn(self._reroute, device.host, attachment)
+            hub.spawn(self._reroute, device, attachment)
 
     def _prepare(self, name: str) -> None:
         self._send(self._fixed[name], self._add)
@@ -80,18 +80,18 @@ class SliceController(app_manager.OSKenApp):
             self._serve_northbound()
             os.write(int(os.environ["INSITU_READY"]), b"R")
 
-    def _reroute(self, device: str, attachment: plan.Attachment) -> None:
-        sessions = [s for s in self._book.sessions.values() if s.device == device]
+    def _reroute(self, device: plan.Device, attachment: plan.Attachment) -> None:
+        sessions = [s for s in self._book.sessions.values() if s.device == device.host]
         for session in sessions:
             self._send(self._entries(session), self._remove)
-        self._paths.moved(device, attachment)
-        self._book.moved(device)
-        entries = slices.routes(self._plan, self._paths, device)
-        entries += slices.slice_entries(self._plan, self._paths, device, attachment.gnb)
+        self._paths.moved(device.host, attachment)
+        self._book.moved(device.host)
+        entries = slices.routes(self._plan, self._paths, device.host)
+        entries += slices.slice_entries(self._plan, self._paths, device)
         entries += [entry for session in sessions for entry in self._entries(session)]
         self._send(entries, self._add)
         now = self._recorder.now()
-        self._recorder.write(records.Rerouted(now, "controller", device, attachment.cell, len(entries)))
+        self._recorder.write(records.Rerouted(now, "controller", device.host, attachment.cell, len(entries)))
 
     def _entries(self, session: qod.Reservation) -> list[slices.Entry]:
         return slices.session_entries(self._plan, self._paths, session.device, session.server, session.queue)
@@ -159,6 +159,9 @@ class SliceController(app_manager.OSKenApp):
             status, body = self._call(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["wsgi.input"].read())
         except qod.ApiError as error:
             status, body = error.status, error.body()
+        except Exception:
+            _LOG.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+            os._exit(1)  # a run whose controller has a fault gives no results
         data = b"" if body is None else json.dumps(body).encode()
         start_response(f"{status} -", [("Content-Type", "application/json"), ("Content-Length", str(len(data)))])
         return [data]

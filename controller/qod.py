@@ -11,11 +11,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from controller.paths import Paths
 from controller.policies import SLICING, View
 from scenarios.plan import Plan
 
 ROOT = "/quality-on-demand/v1"
+LONGEST_S = 86400  # of a session
 Decision = Literal["granted", "reduced", "refused"]
 _SESSION = re.compile(rf"{ROOT}/sessions/(?P<id>[0-9a-f-]{{36}})")
 
@@ -47,6 +50,28 @@ class ApiError(Exception):
         return {"status": self.status, "code": self.code, "message": str(self)}
 
 
+class _DeviceAddress(msgspec.Struct, rename="camel"):
+    private_address: str
+
+
+class _Device(msgspec.Struct, rename="camel"):
+    ipv4_address: _DeviceAddress
+
+
+class _Server(msgspec.Struct, rename="camel"):
+    ipv4_address: str
+
+
+class _CreateSession(msgspec.Struct, rename="camel"):
+    """What has to be in the body of a request for a session."""
+
+    device: _Device
+    application_server: _Server
+    qos_profile: str
+    duration: int
+    requested_rate: int
+
+
 class Asked(NamedTuple):
     """A well-formed request for a session."""
 
@@ -71,11 +96,7 @@ class Book:
     def decide(self, asked: Asked, now_ns: int) -> tuple[Reservation, Decision]:
         """What the policy gives, and whether that is "granted", "reduced" or "refused"; nothing is reserved yet."""
         links = self._paths.links_between(asked.server, asked.device)
-        share = self._slices[asked.slice].guarantee
-        guarantees = {link: int(self._rates[link] * share) for link in links}
-        free = min(guarantees[link] - self._used(link, asked.slice) for link in links)
-        view = View(asked.rate_bps, min(guarantees.values()), max(0, free))
-        granted = self._policy.grant(view)
+        granted = self._grant(asked.slice, links, asked.rate_bps)
         decision: Decision = "refused" if granted <= 0 else "granted" if granted >= asked.rate_bps else "reduced"
         reservation = Reservation(
             id=str(uuid.uuid4()),
@@ -93,10 +114,20 @@ class Book:
         return reservation, decision
 
     def moved(self, device: str) -> None:
-        """The device's sessions are counted on the links of its new path."""
-        for session in [s for s in self.sessions.values() if s.device == device]:
+        """The device's sessions are decided anew on its new path; where nothing is left they stay, without a rate."""
+        moving = [s for s in self.sessions.values() if s.device == device]
+        for session in moving:
+            del self.sessions[session.id]
+        for session in moving:
             links = self._paths.links_between(session.server, session.device)
-            self.sessions[session.id] = session._replace(links=links)
+            granted = self._grant(session.slice, links, session.requested_bps)
+            self.sessions[session.id] = session._replace(links=links, granted_bps=granted)
+
+    def _grant(self, slice_name: str, links: list[str], requested_bps: int) -> int:
+        share = self._slices[slice_name].guarantee
+        guarantees = {link: int(self._rates[link] * share) for link in links}
+        free = min(guarantees[link] - self._used(link, slice_name) for link in links)
+        return self._policy.grant(View(requested_bps, min(guarantees.values()), max(0, free)))
 
     def _used(self, link: str, slice_name: str) -> int:
         return sum(s.granted_bps for s in self.sessions.values() if s.slice == slice_name and link in s.links)
@@ -111,23 +142,26 @@ def parse(body: bytes, plan: Plan) -> Asked:
     """CAMARA's CreateSession. Raises ApiError."""
     try:
         request = json.loads(body)
-        device_ip = request["device"]["ipv4Address"]["privateAddress"]
-        server_ip = request["applicationServer"]["ipv4Address"]
-        profile, duration = request["qosProfile"], int(request["duration"])
-        rate = int(request["requestedRate"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ApiError(400, "INVALID_ARGUMENT", f"not a CreateSession request: {error!r}") from None
+        asked = msgspec.convert(request, _CreateSession)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(400, "INVALID_ARGUMENT", f"not a CreateSession request: {error}") from None
+    device_ip, server_ip = asked.device.ipv4_address.private_address, asked.application_server.ipv4_address
     hosts: Mapping[str, str] = {host.ip: host.name for host in plan.hosts}
     if device_ip not in hosts:
         raise ApiError(404, "IDENTIFIER_NOT_FOUND", f"no device has the address {device_ip}")
-    if server_ip not in hosts:
+    if server_ip not in hosts or server_ip == device_ip:
         raise ApiError(400, "INVALID_ARGUMENT", f"no server has the address {server_ip}")
-    if duration < 1:
-        raise ApiError(400, "QUALITY_ON_DEMAND.DURATION_OUT_OF_RANGE", "duration is at least 1 s")
+    if not 1 <= asked.duration <= LONGEST_S:
+        raise ApiError(400, "QUALITY_ON_DEMAND.DURATION_OUT_OF_RANGE", f"duration is 1 to {LONGEST_S} s")
+    if asked.requested_rate < 1:
+        raise ApiError(400, "OUT_OF_RANGE", "requestedRate is at least 1 bit/s")
     for entry in plan.slices:
-        if profile == entry.name or profile in entry.profiles:
-            return Asked(entry.name, hosts[device_ip], hosts[server_ip], rate, duration, request)
-    raise ApiError(422, "QUALITY_ON_DEMAND.QOS_PROFILE_NOT_APPLICABLE", f'no slice offers the profile "{profile}"')
+        if asked.qos_profile == entry.name or asked.qos_profile in entry.profiles:
+            device, server = hosts[device_ip], hosts[server_ip]
+            return Asked(entry.name, device, server, asked.requested_rate, asked.duration, request)
+    raise ApiError(
+        422, "QUALITY_ON_DEMAND.QOS_PROFILE_NOT_APPLICABLE", f'no slice offers the profile "{asked.qos_profile}"'
+    )
 
 
 def session_info(session: Reservation) -> dict[str, Any]:
@@ -139,7 +173,7 @@ def session_info(session: Reservation) -> dict[str, Any]:
         "duration": session.duration_s,
         "startedAt": _timestamp(session.started_ns),
         "expiresAt": _timestamp(end),
-        "qosStatus": "AVAILABLE",
+        "qosStatus": "AVAILABLE" if session.granted_bps else "UNAVAILABLE",
         "grantedRate": session.granted_bps,
     }
 

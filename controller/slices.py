@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from controller.paths import Paths
-from scenarios.plan import LIBRARY_PORT, Plan
+from scenarios.plan import LIBRARY_PORT, Device, Plan
 
 CLASSIFY, ROUTE = 0, 1
 _IPV4, _TCP, _UDP = 0x0800, 6, 17
@@ -31,7 +31,7 @@ def fixed_entries(plan: Plan, paths: Paths) -> list[Entry]:
     for host in plan.hosts:
         entries += routes(plan, paths, host.name)
     for device in plan.devices:
-        entries += slice_entries(plan, paths, device.host, device.attachments[0].gnb)
+        entries += slice_entries(plan, paths, device)
     return [*entries, *_background(plan), *_pulls(plan, paths)]
 
 
@@ -51,10 +51,20 @@ def routes(plan: Plan, paths: Paths, host: str) -> list[Entry]:
     ]
 
 
-def slice_entries(plan: Plan, paths: Paths, device: str, gnb: str) -> list[Entry]:
-    """What a device exchanges with its edge library is of the device's slice, with a session or without."""
-    slice_name = next(d.slice for d in plan.devices if d.host == device)
-    return list(_between(plan, paths, f"{gnb}-edge", device, queue_of(plan, slice_name), priority=10))
+def slice_entries(plan: Plan, paths: Paths, device: Device) -> list[Entry]:
+    """What a device exchanges with a library is of the device's slice, with a session or without.
+
+    That is the edge library of every cell in which it ever is, since a download goes on after a handover, and the tiers above,
+    which give what the edge cannot.
+    """
+    edges = {f"{attachment.gnb}-edge" for attachment in device.attachments}
+    upstream = {host for library in plan.libraries if library.host in edges for host in library.upstream}
+    queue = queue_of(plan, device.slice)
+    return [
+        entry
+        for library in sorted(edges | upstream)
+        for entry in _between(plan, paths, library, device.host, queue, priority=10)
+    ]
 
 
 def queue_of(plan: Plan, slice_name: str) -> int:

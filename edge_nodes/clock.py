@@ -6,6 +6,7 @@ import ctypes
 import os
 import selectors
 import struct
+import time
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MONOTONIC, _NONBLOCK_CLOEXEC = 1, 0o4000 | 0o2000000
@@ -57,7 +58,7 @@ async def sleep_until(ns: int) -> None:
 
 
 async def sleep_ns(ns: int) -> None:
-    await sleep_until(int(asyncio.get_running_loop().time() * 1e9) + ns)
+    await sleep_until(time.monotonic_ns() + ns)
 
 
 def _finish(done: "asyncio.Future[None]") -> None:

@@ -6,7 +6,7 @@ come the manifest and the blocks that the device lacks, in the order in which th
 
 import hashlib
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import msgspec
 
@@ -39,7 +39,7 @@ class Frame(msgspec.Struct, frozen=True):
     """The head of a frame: `bytes` follow, or none because of `error`."""
 
     object: str
-    bytes: int = 0
+    bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
     error: str = ""
 
 
@@ -69,12 +69,14 @@ def error_frame(name: str, error: str) -> bytes:
 async def frames(reader: Reader) -> AsyncIterator[tuple[Frame, bytes]]:
     """The frames of a response as they arrive. Raises BrokenStream."""
     while True:
-        line = await reader.readline()
-        if not line:
-            return
         try:
+            line = await reader.readline()
+            if not line:
+                return
+            if not line.endswith(b"\n"):
+                raise EOFError("inside a line")
             head = msgspec.json.decode(line, type=Frame)
             data = await reader.readexactly(head.bytes)
-        except (msgspec.DecodeError, EOFError) as error:
+        except (ValueError, EOFError) as error:
             raise BrokenStream(f"the library's answer broke off: {error}") from None
         yield head, data

@@ -106,16 +106,15 @@ def run(
     """Sends all flows from the run's start, which `wait_for_start` gives, to the end of the last one."""
     streams = [_stream(flow, addresses[flow.destination], open_socket) for flow in flows]
     origin = wait_for_start()
-    bursts = [(origin + s.flow.start_ns + s.flow.phase_ns % BURST_NS, number) for number, s in enumerate(streams)]
+    bursts = [(min(s.flow.start_ns + s.flow.phase_ns % BURST_NS, s.flow.end_ns), n) for n, s in enumerate(streams)]
     heapq.heapify(bursts)
     while bursts:
         at, number = heapq.heappop(bursts)
         stream = streams[number]
-        _sleep_until(at)
-        elapsed = min(at, origin + stream.flow.end_ns) - origin - stream.flow.start_ns
-        stream.send(stream.flow.rate_bps * elapsed // (8 * 10**9))
-        if at + BURST_NS < origin + stream.flow.end_ns:
-            heapq.heappush(bursts, (at + BURST_NS, number))
+        _sleep_until(origin + at)
+        stream.send(stream.flow.rate_bps * (at - stream.flow.start_ns) // (8 * 10**9))
+        if at < stream.flow.end_ns:  # the last burst, at the end, completes what is due
+            heapq.heappush(bursts, (min(at + BURST_NS, stream.flow.end_ns), number))
     time.sleep(1)  # what is still on its way arrives
     for stream in streams:
         received = stream.received(netns_udp)

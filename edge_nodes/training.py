@@ -101,7 +101,7 @@ def _loss(logits: Tensor, labels: Tensor) -> Tensor:
     soft = (hard + logits[-1, -1].detach().softmax(-1)) / 2
     targets = soft.repeat(*logits.shape[:2], 1, 1)
     targets[-1, -1] = hard
-    return F.cross_entropy(logits.flatten(0, 2), targets.flatten(0, 2))
+    return F.cross_entropy(logits.flatten(0, 2), targets.flatten(0, 2), label_smoothing=0.1)
 
 
 def _step(network: Elastic, recipe: Recipe) -> float:
@@ -138,28 +138,11 @@ def _measure(
         i for i, b in enumerate(manifest.blocks) if b.stage <= depth and b.group <= width and b.level <= bits
     )
     size = sum(manifest.blocks[i].bytes for i in indices)
-    variant = Variant(
-        f"d{depth}w{width}b{bits}",
-        *choice,
-        indices,
-        size,
-        macs=0,
-        memory=0,
-        accuracy=0,
-        accuracy_se=0,
-        accuracy_clear=0,
-    )
+    variant = Variant(f"d{depth}w{width}b{bits}", *choice, indices, size, 0, 0, 0.0, 0.0, 0.0)
     network = codec.load(manifest, variant, contents)
-    accuracy, error = accuracy_of(network, seen[0], views)
-    accuracy_clear, _ = accuracy_of(network, seen[1], views)
-    return replace(
-        variant,
-        macs=network.macs(),
-        memory=network.memory(),
-        accuracy=accuracy,
-        accuracy_se=error,
-        accuracy_clear=accuracy_clear,
-    )
+    (accuracy, error), (clear, _) = (accuracy_of(network, split, views) for split in seen)
+    macs, memory = network.macs(), network.memory()
+    return replace(variant, macs=macs, memory=memory, accuracy=accuracy, accuracy_se=error, accuracy_clear=clear)
 
 
 @torch.inference_mode()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LICENCE = "CC-BY-4.0"
 SOURCE = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (test set), UCI repository, 1998"
+MODELS = ("digits", "digits@night", "digits@rain", "digits@dark")  # those of `situations`, which imports torch
 MODULES = ("manifest", "elastic", "codec", "situations", "training", "zoo")  # what a library is made by
 PROCESSES = 2  # in parallel; what comes out does not depend on it
 ARCHITECTURE = Architecture(size=8, classes=10, stages=3, channels=(4, 4, 8, 16), levels=3)

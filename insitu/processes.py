@@ -51,6 +51,8 @@ def spawn(name: str, body: Callable[[Channel], None], log: Path) -> Service:
         os.close(child_ready)
         os.close(child_start)
         return Service(name, pid, ready, start)
+    os.close(ready)
+    os.close(start)  # so that the wait for the start ends when the one who would give it is gone
     status = 1
     try:
         with log.open("wb") as file:

@@ -19,12 +19,17 @@ class Verdict(NamedTuple):
 def judge(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None) -> Verdict:
     """`lost` says what is wrong with the records themselves, if anything is.
 
-    INVALID: an event was lost, a process died, the clock misbehaved, or a setting that was read back differs from the plan.
+    INVALID: an event was lost, a process died, the run ended early, the virtual clock misbehaved, or a setting that was read
+    back differs from the plan. DEGRADED: a real clock misbehaved.
     """
     invalid = [lost] if lost else []
     invalid += _processes(plan, events)
     invalid += _settings(events)
-    clock = _clock(plan, events)
+    wakes = [event for event in events if isinstance(event, records.Clock)]
+    seconds = plan.duration_ns // 10**9
+    if len(wakes) != seconds:
+        invalid.append(f"the run ended after {len(wakes)} of {seconds} s")
+    clock = _clock(wakes)
     if plan.machine.clock == "virtual":
         invalid += clock
     if invalid:
@@ -50,8 +55,7 @@ def _settings(events: Sequence[records.AnyEvent]) -> list[str]:
     return reasons + ([f"{len(wrong) - 3} more settings differ"] if len(wrong) > 3 else [])
 
 
-def _clock(plan: Plan, events: Sequence[records.AnyEvent]) -> list[str]:
-    wakes = [event for event in events if isinstance(event, records.Clock)]
+def _clock(wakes: list[records.Clock]) -> list[str]:
     late = max((event.t - event.planned_ns for event in wakes), default=0)
     reasons = []
     if late > LATEST_WAKE_NS:
@@ -60,7 +64,4 @@ def _clock(plan: Plan, events: Sequence[records.AnyEvent]) -> list[str]:
         )
     if any(event.t < event.planned_ns for event in wakes):
         reasons.append("the clock woke a process too early")
-    seconds = plan.duration_ns // 10**9
-    if len(wakes) != seconds:
-        reasons.append(f"the run ended after {len(wakes)} of {seconds} s")
     return reasons

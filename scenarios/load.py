@@ -149,12 +149,13 @@ def _put(written: dict[str, Any], setting: str) -> Place:
         if isinstance(place, dict):
             return word
         if not isinstance(place, list):
-            raise fail(f'nothing can be set in "{".".join(map(str, path))}", which is one value')
+            raise fail(f'nothing can be set in "{".".join(words[: len(path)])}", which is one value')
         names = [entry.get("name") if isinstance(entry, dict) else None for entry in place]
         if word in names:
             return names.index(word)
-        if word.isdecimal() and 1 <= int(word) <= len(place):
-            return int(word) - 1
+        positions = [str(position) for position in range(1, len(place) + 1)]
+        if word in positions:
+            return positions.index(word)
         known = [name if isinstance(name, str) else str(i) for i, name in enumerate(names, 1)]
         raise fail(f'no entry "{word}" in the list; known are {", ".join(known) or "none"}')
 

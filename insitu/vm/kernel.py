@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from insitu.cache import cache_dir, cached
-from insitu.vm.process import cleaning_up_on_sigterm, dies_with_parent
+from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 from insitu.vm.source import OLDEST, SECCOMP, KernelError, Report, Source, given, newest_package
 
 __all__ = ["Kernel", "KernelError", "find_or_build"]
@@ -72,7 +72,7 @@ def find_or_build(report: Report, source: Path | None = None, *, refresh: bool =
         if (folder / "linux").exists():
             return _load(folder)
     _require_tools()
-    with cleaning_up_on_sigterm(), tempfile.TemporaryDirectory(prefix="insitu-apt-") as scratch:
+    with cleaning_up_on_signals(), tempfile.TemporaryDirectory(prefix="insitu-apt-") as scratch:
         kernel = _from(newest_package(Path(scratch), report), report)
     beside = default.with_suffix(f".{os.getpid()}")
     beside.write_text(json.dumps({"folder": kernel.path.parent.name}))
@@ -90,7 +90,7 @@ def _from(source: Source, report: Report) -> Kernel:
     _require_tools()
     gcc = subprocess.run(["gcc", "-dumpfullversion"], capture_output=True, text=True, check=True).stdout.strip()
     key = hashlib.sha256(f"{_recipe()}\n{source.identity()}\ngcc {gcc}\n".encode()).hexdigest()[:16]
-    with cleaning_up_on_sigterm():
+    with cleaning_up_on_signals():
         return _load(cached("kernel", key, lambda folder: _Build(folder, report).make(source, gcc)))
 
 

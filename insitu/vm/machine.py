@@ -21,7 +21,7 @@ from typing import BinaryIO, Literal
 from insitu.vm.failure import MachineError, diagnose, overdue
 from insitu.vm.host import memory_folder, memory_folders, reserved_cpu
 from insitu.vm.kernel import Kernel
-from insitu.vm.process import cleaning_up_on_sigterm, dies_with_parent
+from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 
 __all__ = ["Machine", "MachineError", "run"]
 
@@ -91,7 +91,7 @@ def run(
     if folder is None:
         room = f"no room for the machine's {machine.memory_mb} MB of memory"
         raise MachineError("input", f"{room} in {', '.join(memory_folders())}; set TMPDIR")
-    with cleaning_up_on_sigterm(), _only_user(out), reserved_cpu() as cpu:
+    with cleaning_up_on_signals(), _only_user(out), reserved_cpu() as cpu:
         guest = _Guest(machine, out.resolve(), wall_limit_s, attach)
         try:
             guest.prepare(command, cwd.resolve(), {**_ENVIRONMENT, **(env or {})})

@@ -1,4 +1,4 @@
-"""Child processes that never outlive us, and a SIGTERM that cleans up as Ctrl-C does."""
+"""Child processes that never outlive us, and signals that clean up as Ctrl-C does."""
 
 import ctypes
 import os
@@ -33,8 +33,8 @@ def dies_with_parent(parent: int, cpu: int | None = None) -> Callable[[], None]:
 
 
 @contextmanager
-def cleaning_up_on_sigterm() -> Iterator[None]:
-    """Within it, SIGTERM raises SystemExit(143), so that every `finally` runs (in the main thread only)."""
+def cleaning_up_on_signals() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP raise SystemExit, so that every `finally` runs (in the main thread only)."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -42,8 +42,11 @@ def cleaning_up_on_sigterm() -> Iterator[None]:
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    # One that is ignored (nohup) stays so.
+    signals = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -24,6 +24,8 @@ ip -n a addr add 10.0.0.2/24 dev v1; tc -n a qdisc add dev v1 root netem delay 5
 ping -c 50 -i 0.01 10.0.0.2
 """
 
+HUNGRY = 'x = [b"x" * (n << 10) for n in range(2000)]'
+
 CHILD = """
 import sys
 from pathlib import Path
@@ -115,6 +117,12 @@ def test_same_seed_same_run(guest: Guest, tmp_path: Path, monkeypatch: pytest.Mo
     assert guest(RANDOM, seed=2) != first
 
 
+def test_random_numbers_do_not_depend_on_the_moment(guest: Guest) -> None:
+    """A failed system call takes a virtual microsecond, and where files lie decides how many fail."""
+    draw = "cat /proc/sys/kernel/random/uuid"
+    assert guest(f"cd /; cd /; {draw}")[1] == guest(f"cd /; [ -e /nowhere ] || {draw}")[1]
+
+
 def test_an_idle_hour_takes_seconds(guest: Guest) -> None:
     began = time.monotonic()
     assert guest("sleep 3600")[0] == 0
@@ -146,12 +154,7 @@ def test_the_wall_limit(guest: Guest, nothing_left: None, script: str, kind: str
     [
         ("echo c >/proc/sysrq-trigger", 512, "crash", "kernel crashed: sysrq triggered crash"),
         ("echo o >/proc/sysrq-trigger; sleep 9", 512, "ended", "the machine ended before its command"),
-        (
-            "python3 -c 'x = [b\"x\" * (n << 10) for n in range(2000)]'",
-            256,
-            "memory",
-            "out of its 256 MB of memory, and killed python3",
-        ),
+        (f"python3 -c '{HUNGRY}'", 256, "memory", "out of its 256 MB of memory, and killed python3"),
     ],
 )
 def test_what_went_wrong_is_told(
@@ -195,7 +198,7 @@ def test_one_folder_serves_one_guest(guest: Guest, kernel: Kernel, tmp_path: Pat
     assert run(machine, ["true"], tmp_path / "out", wall_limit_s=60, cwd=ROOT, on_poll=another) == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 @pytest.mark.parametrize("script", ["sleep 1000000000", "while :; do :; done"])
 def test_it_dies_with_us(kernel: Kernel, tmp_path: Path, number: signal.Signals, script: str) -> None:
     out = tmp_path / "out"

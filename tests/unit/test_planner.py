@@ -18,7 +18,7 @@ from scenarios.load import ScenarioError, load
 from scenarios.planner import Published, decide
 from scenarios.schema import Scenario
 
-SOME = settings(max_examples=30, deadline=None)
+SOME = settings(max_examples=50, deadline=None)
 PUBLISHED = Published({"digits@dark": "b" * 64, "digits": "a" * 64}, held_out="c" * 64)
 SECOND = 10**9
 
@@ -69,7 +69,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     hosts = ["central", "r0-local", "g00-edge"]
     stream = st.fixed_dictionaries(
         {"from": st.sampled_from([*hosts, *singles]), "to": st.sampled_from([*hosts, *(d["name"] for d in devices)])},
-        optional={"during": st.sampled_from(["..5 s", "2 s.."]), "slice": in_slice},
+        optional={"during": st.sampled_from(["..5 s", "2 s..", "9 s..90 s"]), "slice": in_slice},
     ).map(lambda entry: {"rate": "8 Mbit/s", **entry})
     return {
         "name": "made",
@@ -228,6 +228,11 @@ def test_flows_have_ends_a_time_and_a_port_of_their_own(plan: p.Plan) -> None:
         assert flow.queue < len(plan.slices) and 1024 < flow.port < 2**16
 
 
+def test_a_flow_ends_with_the_run() -> None:
+    stream = {"from": "central", "to": "ue", "rate": "8 Mbit/s", "during": "9 s..90 s"}
+    assert [(flow.start_ns, flow.end_ns) for flow in hello(traffic=[stream]).flows] == [(9 * SECOND, 10 * SECOND)]
+
+
 @SOME
 @given(PLANS)
 def test_libraries_stand_at_hosts_and_pull_from_above(plan: p.Plan) -> None:
@@ -348,7 +353,7 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(damaged(), st.booleans())
 def test_whatever_loads_can_be_planned(tmp_path: Path, document: dict[str, Any], known: bool) -> None:
     file = tmp_path / "it.yaml"

@@ -100,10 +100,18 @@ def test_key_depends_on_the_recipe() -> None:
     assert zoo.key() != zoo.key(TINY)
 
 
-@pytest.mark.parametrize("module", ["manifest", "zoo"])
-def test_importing_needs_no_torch(module: str) -> None:
-    code = f"import sys, edge_nodes.{module}; sys.exit(any(m in sys.modules for m in ('torch', 'sklearn', 'scipy')))"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("manifest", {"torch", "sklearn", "scipy"}),  # a library serves bytes
+        ("zoo", {"torch", "sklearn", "scipy"}),  # asking for the key must be quick
+        ("codec", {"sklearn", "scipy"}),  # a device runs models and trains none
+    ],
+)
+def test_importing_brings_no_more_than_needed(module: str, unwanted: set[str]) -> None:
+    code = f"import sys, edge_nodes.{module}; print(*sorted({unwanted} & sys.modules.keys()))"
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert result.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"architecture": {}}'])
@@ -117,3 +125,7 @@ def test_a_manifest_of_unlisted_blocks_is_refused(library: Path) -> None:
     assert '"blocks":[0' in text
     with pytest.raises(ManifestError, match="not listed"):
         Manifest.from_json(text.replace('"blocks":[0', '"blocks":[99', 1))
+
+
+def test_the_models_that_are_named_are_those_that_have_a_situation() -> None:
+    assert set(zoo.MODELS) == set(situations.SITUATIONS)

@@ -1,0 +1,162 @@
+"""Paths on any network: connected, shortest, to the host where it is now; a packet never goes round in a circle."""
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import planned
+from controller.paths import Hop, Paths
+from scenarios import plan as p
+
+SOME = settings(max_examples=100, deadline=None)
+
+END = p.Shape(rate_bps=8, delay_ns=0, jitter_ns=0, loss=0.0, limit=100)
+
+
+class Wiring:
+    """Numbers the ports of a network while its links are named."""
+
+    def __init__(self) -> None:
+        self.links: list[p.Link] = []
+        self._ports: dict[str, int] = {}
+
+    def port(self, switch: str) -> int:
+        self._ports[switch] = self._ports.get(switch, 0) + 1
+        return self._ports[switch]
+
+    def join(self, name: str, a: str, b: str) -> None:
+        ends = tuple(self._end(node) for node in (a, b))
+        self.links.append(p.Link(name, (ends[0], ends[1])))
+
+    def _end(self, node: str) -> p.End:
+        port = self.port(node) if node.startswith("s") else 0
+        return p.End(node, f"{node}-eth{port}", port, END, [], 0)
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[p.Plan, list[p.Attachment]]:
+    """A connected network of switches, more links than a tree needs, some of them parallel; a free port at each switch."""
+    count = draw(st.integers(1, 7))
+    pairs = [(draw(st.integers(0, number - 1)), number) for number in range(1, count)]
+    if count > 1:
+        either = st.permutations(range(count)).map(lambda order: (order[0], order[1]))
+        pairs += draw(st.lists(either, max_size=5))
+    wiring = Wiring()
+    for number, (a, b) in enumerate(draw(st.permutations(pairs))):
+        wiring.join(f"link{number}", f"s{a}", f"s{b}")
+    homes = draw(st.lists(st.integers(0, count - 1), min_size=2, max_size=4))
+    for number, home in enumerate(homes):
+        ends = (f"h{number}", f"s{home}") if draw(st.booleans()) else (f"s{home}", f"h{number}")
+        wiring.join(f"h{number}-link", *ends)
+    free = [p.Attachment(0, "", f"s{number}", wiring.port(f"s{number}")) for number in range(count)]
+    hosts = [p.Host(f"h{number}", "device", f"10.0.0.{number}", "") for number in range(len(homes))]
+    switches = [p.Switch(f"s{number}", "core", number + 1) for number in range(count)]
+    return replaced(planned(), hosts=hosts, switches=switches, links=wiring.links), free
+
+
+def replaced(plan: p.Plan, **parts: object) -> p.Plan:
+
+    return msgspec.structs.replace(plan, **parts)
+
+
+def home_of(plan: p.Plan, host: str) -> p.End:
+    """The switch's end of a host's link."""
+    ends = next(link.ends for link in plan.links if any(end.node == host for end in link.ends))
+    return next(end for end in ends if end.node != host)
+
+
+def wires(plan: p.Plan) -> Iterator[tuple[Hop, str]]:
+    """What leaves a switch by a port, and the switch where it arrives."""
+    for link in plan.links:
+        for near, far in (link.ends, link.ends[::-1]):
+            if near.port and far.port:
+                yield Hop(near.node, near.port, link.name), far.node
+
+
+def distance(plan: p.Plan, a: str, b: str) -> int:
+    """Links between two switches, by adding one more at a time."""
+    reached, steps = {a}, 0
+    while b not in reached:
+        reached |= {far for hop, far in wires(plan) if hop.switch in reached}
+        steps += 1
+    return steps
+
+
+def check_path(plan: p.Plan, path: list[Hop], start: str, last: Hop) -> None:
+    """It is connected from switch `start` to the port that is the last hop, and no other is shorter."""
+    arrives = dict(wires(plan))
+    assert path[0].switch == start
+    assert path[-1] == last
+    for hop, after in zip(path, path[1:], strict=False):
+        assert arrives[hop] == after.switch
+    assert len(path) - 1 == distance(plan, start, last.switch)
+
+
+@SOME
+@given(networks())
+def test_every_path_is_connected_and_shortest_and_ends_at_the_host(made: tuple[p.Plan, list[p.Attachment]]) -> None:
+    plan, _ = made
+    paths = Paths(plan)
+    for a, b in permutations([host.name for host in plan.hosts], 2):
+        end = home_of(plan, b)
+        check_path(plan, paths.path(a, b), home_of(plan, a).node, Hop(end.node, end.port, f"{b}-link"))
+
+
+@SOME
+@given(networks(), st.data())
+def test_paths_follow_a_device_that_moved_and_the_others_stay(
+    made: tuple[p.Plan, list[p.Attachment]], data: st.DataObject
+) -> None:
+    plan, free = made
+    paths, before = Paths(plan), Paths(plan)
+    mover, *others = data.draw(st.permutations([host.name for host in plan.hosts]))
+    place = data.draw(st.sampled_from(free))
+    paths.moved(mover, place)
+    for other in others:
+        last = Hop(place.cell, place.port, f"{mover}-link")
+        check_path(plan, paths.path(other, mover), home_of(plan, other).node, last)
+        end = home_of(plan, other)
+        check_path(plan, paths.path(mover, other), place.cell, Hop(end.node, end.port, f"{other}-link"))
+    for a, b in permutations(others, 2):
+        assert paths.path(a, b) == before.path(a, b)
+    assert [switch.name for switch in plan.switches if paths.is_last(switch.name, mover)] == [place.cell]
+
+
+@SOME
+@given(networks())
+def test_hops_from_any_switch_reach_the_host_without_a_loop(made: tuple[p.Plan, list[p.Attachment]]) -> None:
+    plan, _ = made
+    paths, arrives = Paths(plan), dict(wires(plan))
+    for host in plan.hosts:
+        for switch in plan.switches:
+            at, seen = switch.name, set()
+            while not paths.is_last(at, host.name):
+                assert at not in seen
+                seen.add(at)
+                at = arrives[paths.next_hop(at, host.name)]
+            assert paths.next_hop(at, host.name).port == home_of(plan, host.name).port
+
+
+@SOME
+@given(networks())
+def test_links_between_hosts_are_their_own_and_those_of_the_path(made: tuple[p.Plan, list[p.Attachment]]) -> None:
+    plan, _ = made
+    paths = Paths(plan)
+    for a, b in permutations([host.name for host in plan.hosts], 2):
+        links = paths.links_between(a, b)
+        assert links == [f"{a}-link", *(hop.link for hop in paths.path(a, b))]
+        assert len(set(links)) == len(links)
+
+
+def test_of_equally_short_paths_that_over_the_first_named_links_is_taken() -> None:
+    wiring = Wiring()
+    for name, a, b in [("x", "s0", "s1"), ("y", "s0", "s1"), ("h0-link", "h0", "s0"), ("h1-link", "h1", "s1")]:
+        wiring.join(name, a, b)
+    switches = [p.Switch(f"s{number}", "core", number + 1) for number in range(2)]
+    hosts = [p.Host(f"h{number}", "device", f"10.0.0.{number}", "") for number in range(2)]
+    paths = Paths(replaced(planned(), hosts=hosts, switches=switches, links=wiring.links))
+    assert paths.links_between("h0", "h1") == ["h0-link", "x", "h1-link"]
+    assert paths.links_between("h1", "h0") == ["h1-link", "x", "h0-link"]

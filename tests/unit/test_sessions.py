@@ -1,0 +1,116 @@
+"""The northbound's client: a grant, or a refusal that says why; never another exception."""
+
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from edge_nodes import sessions
+from edge_nodes.sessions import Grant, Northbound, Refused
+
+HERE = "127.0.0.1"
+ASKED = {"device_ip": "10.0.0.9", "server_ip": "10.0.0.8", "profile": "models", "rate_bps": 8000, "duration_s": 3}
+
+
+@asynccontextmanager
+async def nef(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[Northbound]:
+    """The client of a service that gives every request this answer."""
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app, shutdown_timeout=0)
+    await runner.setup()
+    site = web.TCPSite(runner, HERE, 0)
+    await site.start()
+    async with aiohttp.ClientSession() as http:
+        yield Northbound(http, HERE, runner.addresses[0][1])
+    await runner.cleanup()
+
+
+async def test_a_session_is_asked_for_in_camaras_words_and_granted() -> None:
+    seen = []
+
+    async def grant(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path, await request.json()))
+        return web.json_response({"sessionId": "s1", "grantedRate": 4000}, status=201)
+
+    async with nef(grant) as northbound:
+        assert await northbound.create(**ASKED) == Grant("s1", 4000)
+    body = {
+        "device": {"ipv4Address": {"privateAddress": "10.0.0.9"}},
+        "applicationServer": {"ipv4Address": "10.0.0.8"},
+        "qosProfile": "models",
+        "duration": 3,
+        "requestedRate": 8000,
+    }
+    assert seen == [("POST", "/quality-on-demand/v1/sessions", body)]
+
+
+async def test_a_session_is_ended_by_its_id() -> None:
+    seen = []
+
+    async def note(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path))
+        return web.Response(status=404)  # it has expired meanwhile
+
+    async with nef(note) as northbound:
+        await northbound.delete("s1")
+    assert seen == [("DELETE", "/quality-on-demand/v1/sessions/s1")]
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "why"),
+    [
+        (409, '{"message": "nothing left"}', "nothing left"),
+        (409, "{}", "409"),
+        (409, "[]", "409"),
+        (500, "Internal Server Error", "500"),
+        (201, "{}", "201"),
+        (201, '{"sessionId": "s1"}', "201"),
+        (201, "\xff", "201"),
+    ],
+)
+async def test_every_other_answer_is_a_refusal_that_says_why(status: int, body: str, why: str) -> None:
+    async def refuse(_: web.Request) -> web.Response:
+        return web.Response(status=status, body=body.encode("latin-1"))
+
+    async with nef(refuse) as northbound:
+        with pytest.raises(Refused, match=why):
+            await northbound.create(**ASKED)
+
+
+async def test_a_nef_that_is_down_is_a_refusal() -> None:
+    with socket.socket() as taken:
+        taken.bind((HERE, 0))  # nobody listens
+        async with aiohttp.ClientSession() as http:
+            with pytest.raises(Refused, match="does not answer"):
+                await Northbound(http, HERE, taken.getsockname()[1]).create(**ASKED)
+
+
+async def test_a_nef_that_hangs_up_is_a_refusal() -> None:
+    async def hang_up(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async with nef(hang_up) as northbound:
+        with pytest.raises(Refused, match="does not answer"):
+            await northbound.create(**ASKED)
+
+
+async def test_a_nef_that_never_answers_is_a_refusal_when_the_session_would_be_over() -> None:
+    with socket.socket() as silent:
+        silent.bind((HERE, 0))
+        silent.listen()
+        async with aiohttp.ClientSession() as http:
+            northbound = Northbound(http, HERE, silent.getsockname()[1])
+            with pytest.raises(Refused, match="does not answer"):
+                await northbound.create(**{**ASKED, "duration_s": 1})
+
+
+def test_the_path_is_camaras() -> None:
+    assert sessions.ROOT == "/quality-on-demand/v1"
+
+

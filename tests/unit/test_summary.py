@@ -1,0 +1,147 @@
+"""The summary: the figures of events that were made by hand, and the same from the table."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builders import planned
+from insitu import table
+from insitu.summary import Summary, summarise
+from scenarios import records as r
+from scenarios.expectation import Expectation, figures
+
+MS = 1_000_000
+SECOND = 1000 * MS
+PLAN = planned(
+    duration="2 s",
+    slices=[{"name": "models", "guarantee": "40 %"}, {"name": "default"}],
+    devices=[{"name": "phone", "count": 2, "at": "square", "slice": "models"}],
+)
+RADIO = next(link for link in PLAN.links if link.name == "square-radio")
+
+
+def completed(number: int, latency_ms: float, on_time: bool, size: int = 1000) -> r.Completed:
+    return r.Completed(SECOND, "phone1", f"phone1-{number}", "digits", "d1w1b1", size, round(latency_ms * MS), on_time)
+
+
+def chosen(number: int, session: str) -> r.Chosen:
+    return r.Chosen(SECOND, "square-edge", f"phone1-{number}", "d1w1b1", 1000, session, "")
+
+
+def session(name: str, decision: Any, slice_name: str = "models") -> r.Session:
+    return r.Session(SECOND, "nef", name, slice_name, "phone1", 8000, 4000, decision)
+
+
+def summary(*events: r.Event) -> Summary:
+    return summarise(PLAN, events, None, wall_s=1.239)
+
+
+EVENTS = [
+    r.Started(0, "machine"),
+    *(r.Requested(SECOND, "phone1", f"phone1-{n}", "digits", "square-edge", SECOND) for n in range(6)),
+    *(completed(n, latency, latency <= 40) for n, latency in enumerate([10, 20, 30, 40, 50.5])),
+    r.Failed(SECOND, "phone1", "phone1-5", "digits", "no tier has it"),
+    r.Inference(SECOND, "phone1", "digits", "d1w1b1", "digits", True),
+    r.Inference(SECOND, "phone1", "digits", "d1w1b1", "digits", True),
+    r.Inference(SECOND, "phone1", "digits", "d1w1b1", "digits@night", False),
+    r.Swapped(SECOND, "phone1", "phone1-0", "digits@night", "d1w1b1", 0.5, 0.9),
+    r.Swapped(SECOND, "phone2", "phone2-0", "digits@night", "d1w1b1", 0.7, 1.0),
+]
+
+
+def test_a_run_in_which_nothing_happened_has_all_its_figures() -> None:
+    made = summary()
+    assert made["downloads"] == {
+        "requested": 0,
+        "completed": 0,
+        "failed": 0,
+        "on_time": 0,
+        "bytes": 0,
+        "latency_ms": {"p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0},
+    }
+    assert made["accuracy"] == {"mean": None, "before": None, "after": None}
+    assert set(made["slices"]) == {"models", "default"}
+
+
+def test_what_identifies_the_run_is_said() -> None:
+    made = summary(*EVENTS)
+    assert (made["scenario"], made["seed"]) == ("made", 7)
+    assert made["time_s"] == {"virtual": 2.0, "wall": 1.24}
+    assert made["digest"] == r.digest(EVENTS)
+    assert made["verdict"]["status"] == "INVALID"  # no process has left a trace
+
+
+def test_downloads_are_counted_and_their_latencies_ordered() -> None:
+    assert summary(*EVENTS)["downloads"] == {
+        "requested": 6,
+        "completed": 5,
+        "failed": 1,
+        "on_time": 4,
+        "bytes": 5000,
+        "latency_ms": {"p50": 30.0, "p95": 48.4, "p99": 50.08, "max": 50.5},
+    }
+
+
+def test_accuracy_is_that_of_all_inferences_and_of_both_sides_of_the_swaps() -> None:
+    assert summary(*EVENTS)["accuracy"] == {"mean": 0.6667, "before": 0.6, "after": 0.95}
+
+
+def test_sessions_are_counted_by_slice_and_decision() -> None:
+    decisions = ["granted", "granted", "reduced", "refused"]
+    made = summary(
+        *(session(f"s{n}", decision) for n, decision in enumerate(decisions)), session("d", "granted", "default")
+    )
+    assert made["slices"]["models"] == {"sessions": 4, "granted": 2, "reduced": 1, "refused": 1, "violations": 0}
+    assert made["slices"]["default"] == {"sessions": 1, "granted": 1, "reduced": 0, "refused": 0, "violations": 0}
+
+
+@pytest.mark.parametrize(
+    ("decision", "on_time", "violations"),
+    [("granted", False, 1), ("granted", True, 0), ("reduced", False, 0), ("refused", False, 0)],
+)
+def test_a_violation_is_a_late_download_whose_session_was_granted_in_full(
+    decision: str, on_time: bool, violations: int
+) -> None:
+    made = summary(session("s0", decision), chosen(0, "s0"), completed(0, 1, on_time))
+    assert made["slices"]["models"]["violations"] == violations
+    assert made["slices"]["default"]["violations"] == 0
+
+
+def test_a_late_download_without_a_session_violates_nothing() -> None:
+    made = summary(
+        session("s0", "granted"), chosen(0, "s0"), chosen(1, ""), completed(0, 1, True), completed(1, 9, False)
+    )
+    assert made["slices"]["models"]["violations"] == 0
+
+
+def test_a_links_use_is_of_its_busier_direction_and_its_drops_are_of_both() -> None:
+    down, up = "square", "square-cell"
+    made = summary(
+        *(r.LinkUse(n, down, RADIO.name, size) for n, size in enumerate([1_000_000, 3_000_000])),
+        *(r.LinkUse(n, up, RADIO.name, 1_900_000) for n in range(2)),
+        *(r.LinkTotal(9, node, RADIO.name, name, 9, 2) for node in (down, up) for name in ("models", "default")),
+    )
+    assert made["links"]["square-radio"] == {
+        "rate_bps": 1e9,
+        "mean_bps": 4_000_000 * 8 / 2,  # in 2 s
+        "peak_bps": 3_000_000 * 8 / 0.1,  # in one sample
+        "dropped": 8,
+    }
+    assert made["links"]["square-link"] == {"rate_bps": 1e10, "mean_bps": 0.0, "peak_bps": 0.0, "dropped": 0}
+
+
+def test_links_are_all_but_the_devices_own() -> None:
+    names = {link.name for link in PLAN.links} - {"phone1-link", "phone2-link"}
+    assert set(summary()["links"]) == names
+
+
+def test_every_figure_that_an_expectation_may_name_is_there() -> None:
+    made = summary(*EVENTS)
+    for figure in figures(list(made["slices"]), list(made["links"])):
+        Expectation.parse(f"{figure} >= 0").measure(made)
+
+
+def test_the_summary_of_the_tables_events_is_the_same(tmp_path: Path) -> None:
+    table.write(EVENTS, tmp_path / "events.parquet")
+    assert summary(*table.read(tmp_path / "events.parquet")) == summary(*EVENTS)
