@@ -153,7 +153,7 @@ class Tier:
     async def _download(self, request: web.Request) -> web.StreamResponse:
         try:
             ask = msgspec.json.decode(await request.read(), type=delivery.Ask)
-        except msgspec.DecodeError as error:
+        except (ValueError, RecursionError) as error:
             return web.Response(status=400, text=f"not a download request: {error}")
         if ask.model not in self._plan.models:
             return web.Response(status=404, text=f"no model {ask.model}")

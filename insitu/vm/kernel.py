@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,8 @@ __all__ = ["Kernel", "KernelError", "find_or_build"]
 _HERE = Path(__file__).parent
 _CONFIG = _HERE / "kernel.config"
 _PATCHES = [
-    _HERE / "deterministic-rng.patch",  # random numbers come from the kernel command line alone
+    _HERE / "deterministic-rng.patch",  # random numbers come from the kernel command line alone,
+    _HERE / "untimed-rng.patch",  # and not from the moment either
     _HERE / "fault-ahead.patch",  # starts big programs a fifth faster
 ]
 # The build stamp is one of the seeds of the guest's random numbers: the same for everyone.
@@ -44,7 +46,7 @@ _TOOLS = {  # command -> Debian package
     "tar": "tar",
 }
 _ROOM = 3_000_000_000  # bytes: source 1.7 GB, its tarball, objects
-_FILES = 1350  # about as many steps does `make` print
+_FILES = 1430  # about as many steps does `make` print
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class _Build:
         kept = cache_dir() / "kernel-build.log"
         shutil.copy(self.log, kept)
         lines = [line.strip() for line in kept.read_text(errors="replace").splitlines() if line.strip()]
-        telling = [line for line in lines if "error:" in line.lower() or line.startswith("E: ")]
+        telling = [line for line in lines if re.search(r"error:|^E: |FAILED|Reversed", line)]
         last = (telling or lines or ["it said nothing"])[-1]
         return f"kernel: {Path(command).name} failed: {last} (all of it: {kept})"
 

@@ -1,0 +1,521 @@
+"""The tiers of the library, real services on loopback addresses: pulled once, verified always, never wrong bytes."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import aiohttp
+import msgspec
+import pytest
+from aiohttp import web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builders import Notes, digest_of, manifest_of, planned, publish
+from edge_nodes import delivery, library
+from edge_nodes.library import Cache, Published, Tier
+from scenarios import records
+from scenarios.plan import Plan
+
+CENTRAL, NEF, LOCAL, EDGE, PHONE = "central", "nef", "region-local", "square-edge", "phone"
+SECOND = 10**9
+
+SHARED, *REST = (bytes([number]) * size for number, size in enumerate([500, 300_000, 700_000, 40]))
+VARIANTS = {"small": {"blocks": [0], "accuracy": 0.7}, "large": {"blocks": [0, 1, 2], "accuracy": 0.9, "memory": 9}}
+DIGITS, NIGHT = [SHARED, REST[0], REST[1]], [SHARED, REST[2], b"night" * 50]
+MANIFESTS = {
+    "digits": manifest_of("digits", DIGITS, **VARIANTS),
+    "digits@night": manifest_of("digits@night", NIGHT, **VARIANTS),
+}
+TEXTS = {model: manifest.to_json().encode() for model, manifest in MANIFESTS.items()}
+OBJECTS = {digest_of(data): data for data in (*DIGITS, *NIGHT, *TEXTS.values())}
+FIRST, SECOND_BLOCK, THIRD = (digest_of(data) for data in DIGITS)
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Wrong:
+    """A store that has other bytes than it should."""
+
+    def get(self, digest: str) -> bytes | None:
+        return b"wrong"
+
+    def put(self, digest: str, data: bytes) -> None:
+        raise AssertionError("what is there is not put")
+
+
+class Download(NamedTuple):
+    """What a device got: the status, and of the stream the offer, the objects and the errors."""
+
+    status: int
+    offer: delivery.Offer | None
+    objects: dict[str, bytes]
+    errors: dict[str, str]
+
+
+class World:
+    """Three tiers and a device, each at its own address; the northbound is what a test makes of it."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan, self.folder = plan, folder
+        self.addresses = {host.name: host.ip for host in plan.hosts}
+        self.notes = {host.name: Notes() for host in plan.hosts}
+        self.gates: dict[str, asyncio.Event] = {}  # what a host answers waits until its gate is opened
+        self.asked_nef: list[tuple[str, str, Any]] = []
+        self._stack = AsyncExitStack()
+        self._runners: dict[str, web.AppRunner] = {}
+        self.phone: aiohttp.ClientSession
+
+    async def __aenter__(self) -> "World":
+        connector = aiohttp.TCPConnector(local_addr=(self.addresses[PHONE], 0), force_close=True)
+        self.phone = await self._stack.enter_async_context(aiohttp.ClientSession(connector=connector))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def serve(self, host: str, app: web.Application, port: int) -> None:
+        runner = self._runners[host] = web.AppRunner(app, shutdown_timeout=0)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        await web.TCPSite(runner, self.addresses[host], port).start()
+
+    async def tier(self, host: str, store: library.Store | None) -> None:
+        entry = next(entry for entry in self.plan.libraries if entry.host == host)
+        http = library.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+        await self._stack.enter_async_context(http)
+        own = store or (Cache(entry.cache_bytes, "lru") if entry.upstream else Published(self.folder))
+        tier = Tier(self.plan, entry, own, self.notes[host], http)  # type: ignore[arg-type]
+        app = tier.application()
+
+        @web.middleware
+        async def behind_gate(request: web.Request, answer: Answer) -> web.StreamResponse:
+            if host in self.gates:
+                await self.gates[host].wait()
+            return await answer(request)
+
+        app.middlewares.append(behind_gate)  # type: ignore[arg-type]
+        await self.serve(host, app, library.LIBRARY_PORT)
+
+    async def northbound(self, status: int, body: Any) -> None:
+        """The NEF gives every request this answer."""
+
+        async def answer(request: web.Request) -> web.Response:
+            asked = await request.json() if request.can_read_body else None
+            self.asked_nef.append((request.method, request.path, asked))
+            return web.json_response(body, status=status)
+
+        app = web.Application()
+        app.router.add_route("*", "/{path:.*}", answer)
+        await self.serve(NEF, app, library.NORTHBOUND_PORT)
+
+    async def stop(self, host: str) -> None:
+        await self._runners[host].cleanup()
+
+    def url(self, path: str, host: str = EDGE) -> str:
+        return f"http://{self.addresses[host]}:{library.LIBRARY_PORT}{path}"
+
+    async def get(self, path: str, host: str = EDGE) -> tuple[int, bytes]:
+        async with self.phone.get(self.url(path, host)) as answer:
+            return answer.status, await answer.read()
+
+    async def blob(self, digest: str, host: str = EDGE) -> tuple[int, bytes]:
+        return await self.get(f"/v2/digits/blobs/{digest}", host)
+
+    async def download(self, **changed: Any) -> Download:
+        return await self.post(msgspec.json.encode(ask(**changed)))
+
+    async def post(self, body: bytes) -> Download:
+        async with self.phone.post(self.url(delivery.PATH), data=body) as answer:
+            if answer.status != 200:
+                return Download(answer.status, None, {}, {"": await answer.text()})
+            offer, objects, errors = None, {}, {}
+            async for head, data in delivery.frames(answer.content):
+                if offer is None:
+                    offer = msgspec.json.decode(data, type=delivery.Offer)
+                elif head.error:
+                    errors[head.object] = head.error
+                else:
+                    objects[head.object] = data
+            return Download(answer.status, offer, objects, errors)
+
+    def served(self, host: str, digest: str) -> list[bool]:
+        """Whether it was a hit, for each time that a host was asked for an object."""
+        return [event.hit for event in self.notes[host].of(records.Served) if event.object == digest]
+
+    def rejected(self, host: str) -> list[tuple[str, str, str]]:
+        return [(event.digest, event.source, event.reason) for event in self.notes[host].of(records.BlockRejected)]
+
+    def chosen(self) -> records.Chosen:
+        (event,) = self.notes[EDGE].of(records.Chosen)
+        return event
+
+
+def ask(**changed: Any) -> delivery.Ask:
+    ample = delivery.Ask("phone-1", "digits", 10 * SECOND, 10**9, 10**9, 10**9, SECOND, "default", [])
+    return msgspec.structs.replace(ample, **changed)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """The world of a test. `stores` replaces a tier's store; `cache` is the edge's capacity."""
+    monkeypatch.setattr(library, "LIBRARY_PORT", free_port())
+    monkeypatch.setattr(library, "NORTHBOUND_PORT", free_port())
+    models = publish(tmp_path, (MANIFESTS["digits"], DIGITS), (MANIFESTS["digits@night"], NIGHT))
+    made = planned(models)
+    hosts = [msgspec.structs.replace(host, ip=host.ip.replace("10.", "127.", 1)) for host in made.hosts]
+    plan = msgspec.structs.replace(made, hosts=hosts)
+
+    @asynccontextmanager
+    async def world(cache: int | None = None, **stores: library.Store) -> AsyncIterator[World]:
+        if cache is not None:
+            stores["edge"] = Cache(cache, "lru")
+        async with World(plan, tmp_path) as started:
+            for entry in plan.libraries:
+                await started.tier(entry.host, stores.get(entry.tier))
+            yield started
+
+    return world
+
+
+def spoil(world: World, digest: str, data: bytes | None) -> None:
+    """The central library's block is other bytes, or gone."""
+    file = world.folder / "blocks" / digest.removeprefix("sha256:")
+    file.unlink()
+    if data is not None:
+        file.write_bytes(data)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+@pytest.mark.parametrize("digest", OBJECTS)
+async def test_every_tier_gives_the_published_bytes(make: Any, digest: str) -> None:
+    async with make() as world:
+        for host in (EDGE, LOCAL, CENTRAL):
+            assert await world.blob(digest, host) == (200, OBJECTS[digest])
+
+
+async def test_what_was_pulled_through_stays_at_each_tier(make: Any) -> None:
+    async with make() as world:
+        await world.blob(FIRST)
+        assert [world.served(host, FIRST) for host in (EDGE, LOCAL, CENTRAL)] == [[False], [False], [True]]
+        await world.blob(FIRST)
+        assert [world.served(host, FIRST) for host in (EDGE, LOCAL, CENTRAL)] == [[False, True], [False], [True]]
+        await world.blob(FIRST, LOCAL)
+        assert [world.served(host, FIRST) for host in (LOCAL, CENTRAL)] == [[False, True], [True]]
+
+
+async def test_ten_who_ask_at_once_cause_one_pull(make: Any) -> None:
+    """Even of an object that is too large to be kept."""
+    async with make(cache=1) as world:
+        world.gates[LOCAL] = asyncio.Event()
+        asking = [asyncio.create_task(world.blob(THIRD)) for _ in range(10)]
+        await until(lambda: len(world.served(EDGE, THIRD)) == 10)
+        world.gates[LOCAL].set()
+        assert await asyncio.gather(*asking) == [(200, OBJECTS[THIRD])] * 10
+        assert (world.served(LOCAL, THIRD), world.served(CENTRAL, THIRD)) == ([False], [True])
+
+
+async def test_ten_who_ask_at_once_for_what_nobody_has_are_all_told(make: Any) -> None:
+    async with make() as world:
+        nowhere = digest_of(b"nowhere")
+        world.gates[LOCAL] = asyncio.Event()
+        asking = [asyncio.create_task(world.blob(nowhere)) for _ in range(10)]
+        await until(lambda: len(world.served(EDGE, nowhere)) == 10)
+        world.gates[LOCAL].set()
+        assert [status for status, _ in await asyncio.gather(*asking)] == [404] * 10
+        assert world.served(LOCAL, nowhere) == [False]
+
+
+async def test_one_who_leaves_does_not_end_the_pull_of_the_others(make: Any) -> None:
+    async with make() as world:
+        world.gates[LOCAL] = asyncio.Event()
+        leaver, other = (asyncio.create_task(world.blob(FIRST)) for _ in range(2))
+        await until(lambda: len(world.served(EDGE, FIRST)) == 2)
+        leaver.cancel()
+        world.gates[LOCAL].set()
+        assert await other == (200, OBJECTS[FIRST])
+
+
+async def test_wrong_bytes_of_a_tier_are_rejected_and_the_next_tier_is_asked(make: Any) -> None:
+    async with make(local=Wrong()) as world:
+        assert await world.blob(FIRST) == (200, OBJECTS[FIRST])
+        assert world.rejected(EDGE) == [(FIRST, LOCAL, "sent other bytes than the digest promises")]
+        assert await world.blob(FIRST) == (200, OBJECTS[FIRST])
+        assert len(world.rejected(EDGE)) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"), [(b"wrong", "sent other bytes than the digest promises"), (None, "answered 404")]
+)
+async def test_what_no_tier_has_unbroken_is_a_404_and_an_error_frame_and_the_rest_comes(
+    make: Any, data: bytes | None, reason: str
+) -> None:
+    async with make() as world:
+        spoil(world, SECOND_BLOCK, data)
+        status, body = await world.blob(SECOND_BLOCK)
+        assert status == 404
+        assert msgspec.json.decode(body)["errors"][0]["code"] == "BLOB_UNKNOWN"
+        assert world.rejected(LOCAL) == [(SECOND_BLOCK, CENTRAL, reason)]
+        assert world.rejected(EDGE) == [(SECOND_BLOCK, LOCAL, "answered 404"), (SECOND_BLOCK, CENTRAL, reason)]
+        got = await world.download()
+        assert set(got.errors) == {SECOND_BLOCK}
+        assert f"{CENTRAL}: {reason}" in got.errors[SECOND_BLOCK]
+        assert got.objects == {digest: OBJECTS[digest] for digest in (digest_of(TEXTS["digits"]), FIRST, THIRD)}
+
+
+async def test_what_was_missing_is_found_when_it_is_there(make: Any) -> None:
+    async with make() as world:
+        spoil(world, FIRST, None)
+        assert (await world.blob(FIRST))[0] == 404
+        publish(world.folder, (MANIFESTS["digits"], DIGITS))
+        assert await world.blob(FIRST) == (200, OBJECTS[FIRST])
+
+
+async def test_a_tier_that_is_down_is_passed_over(make: Any) -> None:
+    async with make() as world:
+        await world.stop(LOCAL)
+        assert await world.blob(FIRST) == (200, OBJECTS[FIRST])
+        ((digest, source, reason),) = world.rejected(EDGE)
+        assert (digest, source) == (FIRST, LOCAL)
+        assert reason.startswith("does not answer: ")
+
+
+async def test_a_tier_that_does_not_answer_is_passed_over(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "PULL_LIMIT_S", 0.2)
+    async with make() as world:
+        world.gates[LOCAL] = asyncio.Event()
+        assert await world.blob(FIRST) == (200, OBJECTS[FIRST])
+        assert [source for _, source, _ in world.rejected(EDGE)] == [LOCAL]
+
+
+async def test_an_edge_goes_on_with_what_it_has_when_all_above_are_down(make: Any) -> None:
+    async with make() as world:
+        before = await world.download()
+        for host in (LOCAL, CENTRAL):
+            await world.stop(host)
+        assert await world.download() == before
+        assert (await world.download(model="digits@night")).status == 503
+
+
+@pytest.mark.parametrize(("tag", "model"), [("base", "digits"), ("night", "digits@night")])
+async def test_a_manifest_is_found_by_its_tag_and_by_its_digest(make: Any, tag: str, model: str) -> None:
+    async with make() as world:
+        for reference in (tag, digest_of(TEXTS[model])):
+            path = f"/v2/digits/manifests/{reference}"
+            assert await world.get(path) == (200, TEXTS[model])
+            async with world.phone.head(world.url(path)) as answer:
+                assert answer.headers["Docker-Content-Digest"] == digest_of(TEXTS[model])
+                assert answer.headers["Content-Length"] == str(len(TEXTS[model]))
+                assert answer.content_type == "application/vnd.insitu.model.manifest.v1+json"
+
+
+async def test_the_api_says_that_it_is_there(make: Any) -> None:
+    async with make() as world:
+        assert await world.get("/v2/") == (200, b"{}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "digits/manifests/dusk",
+        "letters/manifests/base",
+        f"digits/manifests/{digest_of(b'nothing')}",
+        f"digits/blobs/{digest_of(b'nothing')}",
+        "digits/blobs/sha256:abc",
+        f"digits/blobs/{FIRST.upper()}",
+        "digits/blobs/..%2Fmanifests%2Fdigits.json",
+        "digits/blobs/sha256:..%2F..%2Fmanifests%2Fdigits.json",
+    ],
+)
+async def test_what_does_not_exist_is_a_404_in_ocis_form(make: Any, path: str) -> None:
+    async with make() as world:
+        for host in (EDGE, CENTRAL):
+            status, body = await world.get(f"/v2/{path}", host)
+            assert status == 404
+            ((code, _),) = (error.values() for error in msgspec.json.decode(body)["errors"])
+            assert code in ("MANIFEST_UNKNOWN", "BLOB_UNKNOWN")
+
+
+@pytest.mark.parametrize("model", TEXTS)
+async def test_a_download_is_the_manifest_and_the_blocks_in_their_order(make: Any, model: str) -> None:
+    async with make() as world:
+        got = await world.download(model=model)
+        blocks = DIGITS if model == "digits" else NIGHT
+        wanted = [digest_of(data) for data in (TEXTS[model], *blocks)]
+        assert got.offer == delivery.Offer("large", wanted)
+        assert list(got.objects.items()) == [(digest, OBJECTS[digest]) for digest in wanted]
+        assert world.chosen().missing_bytes == sum(map(len, blocks))
+
+
+async def test_what_the_device_has_is_left_out(make: Any) -> None:
+    async with make() as world:
+        have = [digest_of(TEXTS["digits"]), FIRST, THIRD, "junk"]
+        got = await world.download(have=have)
+        assert got.offer == delivery.Offer("large", [SECOND_BLOCK])
+        assert got.objects == {SECOND_BLOCK: OBJECTS[SECOND_BLOCK]}
+        assert world.chosen().missing_bytes == len(OBJECTS[SECOND_BLOCK])
+        assert world.served(EDGE, FIRST) == []
+
+
+async def test_a_device_that_has_all_gets_an_offer_alone(make: Any) -> None:
+    async with make() as world:
+        got = await world.download(have=[digest_of(TEXTS["digits"]), FIRST, SECOND_BLOCK, THIRD])
+        assert (got.offer, got.objects) == (delivery.Offer("large", []), {})
+
+
+async def test_blocks_that_two_models_share_are_pulled_once(make: Any) -> None:
+    async with make() as world:
+        for model in TEXTS:
+            assert (await world.download(model=model)).objects[FIRST] == SHARED
+        assert world.served(LOCAL, FIRST) == [False]
+
+
+async def test_a_granted_session_is_of_the_devices_flow_and_ends_after_the_download(make: Any) -> None:
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "grantedRate": 10**9})
+        await world.download(time_left_ns=3 * SECOND - 5)
+        await until(lambda: len(world.asked_nef) == 2)
+        (method, _, asked), ended = world.asked_nef
+        assert method == "POST"
+        assert asked["device"] == {"ipv4Address": {"privateAddress": world.addresses[PHONE]}}
+        assert asked["applicationServer"] == {"ipv4Address": world.addresses[EDGE]}
+        assert (asked["qosProfile"], asked["duration"]) == ("default", 3)
+        needed = sum(map(len, DIGITS)) * 8 / 3 / library.TRANSFER_SHARE
+        assert asked["requestedRate"] == pytest.approx(needed, rel=1e-3)
+        assert ended == ("DELETE", "/quality-on-demand/v1/sessions/s1", None)
+        assert world.chosen().session == "s1"
+        assert "no session" not in world.chosen().reason
+
+
+async def test_the_granted_rate_decides_what_fits(make: Any) -> None:
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "grantedRate": 8000})
+        got = await world.download()
+        assert got.offer is not None and got.offer.variant == "small"
+        assert world.chosen().variant == "small"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (409, {"message": "nothing left"}, "no session: nothing left"),
+        (500, "out of order", "no session: the NEF's answer, with status 500"),
+        (201, {}, "no session: the NEF's answer, with status 201"),
+        (None, None, "no session: the NEF does not answer: "),
+    ],
+)
+async def test_without_a_session_the_download_goes_on_and_its_record_says_why(
+    make: Any, status: int | None, body: Any, reason: str
+) -> None:
+    async with make() as world:
+        if status is not None:
+            await world.northbound(status, body)
+        got = await world.download()
+        assert set(got.objects) == {digest_of(TEXTS["digits"]), FIRST, SECOND_BLOCK, THIRD}
+        assert world.chosen().session == ""
+        assert reason in world.chosen().reason
+        assert [method for method, *_ in world.asked_nef] == ["POST"] * (status is not None)
+
+
+async def test_a_device_that_leaves_ends_its_session_and_harms_nobody(make: Any) -> None:
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "grantedRate": 10**9})
+        await world.get("/v2/digits/manifests/base")
+        world.gates[LOCAL] = asyncio.Event()
+        async with world.phone.post(world.url(delivery.PATH), data=msgspec.json.encode(ask())) as answer:
+            await anext(delivery.frames(answer.content))
+        world.gates[LOCAL].set()
+        await until(lambda: any(method == "DELETE" for method, *_ in world.asked_nef))
+        assert len((await world.download()).objects) == 4
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"{}",
+        b"\xff",
+        b'{"download":"\xff"}',
+        b'{"more":' + b"[" * 100_000,
+        msgspec.json.encode({**msgspec.to_builtins(ask()), "have": "all"}),
+        msgspec.json.encode({**msgspec.to_builtins(ask()), "memory_bytes": "1"}),
+        msgspec.json.encode({**msgspec.to_builtins(ask()), "time_left_ns": 1.5}),
+        msgspec.json.encode(ask()).replace(b"10000000000", b"9" * 400),
+    ],
+)
+async def test_what_is_not_a_request_is_a_400(make: Any, body: bytes) -> None:
+    async with make() as world:
+        got = await world.post(body)
+        assert got.status == 400
+        assert got.errors[""].startswith("not a download request: ")
+
+
+@pytest.mark.parametrize("model", ["", "letters", "digits@dusk", "digits@", "../digits"])
+async def test_a_model_that_was_not_published_is_a_404(make: Any, model: str) -> None:
+    async with make() as world:
+        assert (await world.download(model=model)).status == 404
+
+
+@pytest.mark.parametrize("field", ["time_left_ns", "channel_bps", "memory_bytes", "macs_per_s", "infer_interval_ns"])
+@pytest.mark.parametrize("value", [-(2**63), -1, 0, 1, 2**63 - 1, 2**64 - 1])
+async def test_any_figures_give_a_model_or_a_reason(make: Any, field: str, value: int) -> None:
+    async with make() as world:
+        await world.northbound(409, {"message": "nothing left"})
+        got = await world.download(**{field: value})
+        if got.status == 200:
+            assert got.errors == {}
+            assert all(OBJECTS[digest] == data for digest, data in got.objects.items())
+        else:
+            assert got.status == 503
+            assert got.errors[""].startswith("no variant of digits fits ")
+
+
+async def test_a_device_that_is_too_small_is_told(make: Any) -> None:
+    async with make() as world:
+        got = await world.download(memory_bytes=0)
+        assert (got.status, got.errors[""]) == (503, "no variant of digits fits 0 B of memory")
+
+
+async def test_nothing_is_put_into_what_was_published(tmp_path: Path) -> None:
+    publish(tmp_path, (MANIFESTS["digits"], DIGITS))
+    with pytest.raises(TypeError):
+        Published(tmp_path).put(FIRST, SHARED)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(0, 12), st.lists(st.integers(0, 8), max_size=40))
+def test_a_cache_gives_back_what_was_put_and_never_holds_more_than_it_may(capacity: int, asks: list[int]) -> None:
+    """As a tier uses it: what it has is got, what it lacks is put. Object n has n bytes."""
+    cache = Cache(capacity, "lru")
+    for size in asks:
+        data = bytes([size]) * size
+        held = cache.get(str(size))
+        assert held is None or held == data
+        if held is None:
+            cache.put(str(size), data)
+            assert cache.get(str(size)) == (data if size <= capacity else None)
+    assert sum(size for size in set(asks) if cache.get(str(size)) is not None) <= capacity
+
+
+async def test_an_edge_that_is_too_small_for_the_model_still_delivers_it(make: Any) -> None:
+    async with make(cache=310_000) as world:
+        for _ in range(2):
+            assert (await world.download()).objects.keys() == {digest_of(TEXTS["digits"]), FIRST, SECOND_BLOCK, THIRD}
+        assert world.served(LOCAL, THIRD) == [False, True]  # it never fits
+        assert world.served(LOCAL, SECOND_BLOCK) == [False]
