@@ -40,7 +40,9 @@ def measure(file: Path) -> tuple[dict[str, float], float, str]:
 def main() -> None:
     file = Path(sys.argv[1]) if len(sys.argv) > 1 else PROJECT / "scenarios" / "campus.yaml"
     runs = int(sys.argv[2]) if len(sys.argv) > 2 else 3
-    print(f"{file.name}, seed 7, {runs} runs; {platform.platform()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{file.name}, seed 7, {runs} runs; {platform.platform()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}"
+    )
     measured = [measure(file) for _ in range(runs)]
     print(f"{'phase':40}" + "".join(f"{f'run {n + 1}':>9}" for n in range(runs)))
     for phase, what in PHASES.items():

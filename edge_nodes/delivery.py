@@ -12,6 +12,7 @@ import msgspec
 
 PATH = "/insitu/v1/downloads"
 CHUNK = 1 << 16
+Figure = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -19,11 +20,11 @@ class Ask(msgspec.Struct, frozen=True):
 
     download: str
     model: str
-    time_left_ns: int
-    channel_bps: int
-    memory_bytes: int
-    macs_per_s: int
-    infer_interval_ns: int
+    time_left_ns: Figure
+    channel_bps: Figure
+    memory_bytes: Figure
+    macs_per_s: Figure
+    infer_interval_ns: Figure
     slice: str
     have: list[str]
 

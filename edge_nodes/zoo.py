@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 
 LICENCE = "CC-BY-4.0"
 SOURCE = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (test set), UCI repository, 1998"
+# What makes PyTorch's results, in training and in use, those of every x86-64 processor with AVX2, whatever else it can do; to be
+# put into the environment before PyTorch starts.
+NUMERICS = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+    "OMP_NUM_THREADS": "1",
+}
 MODELS = ("digits", "digits@night", "digits@rain", "digits@dark")  # those of `situations`, which imports torch
 MODULES = ("manifest", "elastic", "codec", "situations", "training", "zoo")  # what a library is made by
 PROCESSES = 2  # in parallel; what comes out does not depend on it
@@ -124,12 +132,12 @@ def table(manifest: Manifest) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Build a library by hand: `python -m edge_nodes.zoo FOLDER`."""
+    """Build a library by hand: `python -m edge_nodes.zoo FOLDER`; progress goes to standard error, tables to standard output."""
     if len(arguments) != 1:
         print("usage: python -m edge_nodes.zoo FOLDER", file=sys.stderr)
         return 2
     folder, start = Path(arguments[0]), perf_counter()
-    build(folder, lambda line: print(f"{perf_counter() - start:6.1f} s  {line}", flush=True))
+    build(folder, lambda line: print(f"{perf_counter() - start:6.1f} s  {line}", file=sys.stderr))
     for path in sorted((folder / "manifests").iterdir()):
         print(f"\n{table(Manifest.load(path))}")
     return 0

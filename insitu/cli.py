@@ -1,11 +1,10 @@
 """The command `insitu`: a short function for each command. Exit codes: 0 done, 1 an expectation failed, 2 bad input, 3 no run."""
 
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import click
 
@@ -36,7 +35,6 @@ def run(
     from insitu.vm.failure import MachineError
     from insitu.vm.source import KernelError
 
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         scenario = load(file, settings, zoo.MODELS)
         with screen.RunProgress(scenario.name, scenario.duration // 10**9, quiet=as_json) as progress:
@@ -116,12 +114,12 @@ def vm_exec(seed: int, clock: Literal["virtual", "real"], memory: int, limit: in
     from insitu.vm import machine
     from insitu.vm.failure import MachineError
     from insitu.vm.kernel import find_or_build
+    from insitu.vm.process import cleaning_up_on_signals
     from insitu.vm.source import KernelError
 
-    signal.signal(signal.SIGTERM, _terminated)
     try:
         guest = machine.Machine(find_or_build(lambda line: click.echo(line, err=True)), seed, clock, memory)
-        with tempfile.TemporaryDirectory(prefix="insitu-") as out:
+        with cleaning_up_on_signals(), tempfile.TemporaryDirectory(prefix="insitu-") as out:
             status = machine.run(guest, list(command), Path(out), wall_limit_s=limit, cwd=Path.cwd(), attach=True)
     except KeyboardInterrupt:
         _fail(130, "interrupted: the machine is ended")
@@ -147,10 +145,6 @@ def doctor() -> None:
 def _fail(code: int, message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(code)
-
-
-def _terminated(*_: Any) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

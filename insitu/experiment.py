@@ -1,24 +1,27 @@
 """The host's side of a run: scenario -> plan -> machine -> run folder."""
 
+import compileall
 import hashlib
 import json
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
 from edge_nodes import zoo
 from edge_nodes.manifest import Manifest
-from insitu import cache, table
+from insitu import cache
 from insitu.summary import Summary, summarise
 from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
+from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
 from scenarios import planner, records
 from scenarios.plan import Plan
@@ -26,6 +29,7 @@ from scenarios.schema import Scenario
 
 WALL_LIMIT_S = 1800.0
 PROJECT = Path(__file__).resolve().parent.parent
+PACKAGES = ("insitu", "topology", "controller", "edge_nodes", "scenarios")
 _VERSIONS = ("torch", "numpy", "os-ken", "aiohttp", "msgspec", "pydantic")
 
 
@@ -54,7 +58,23 @@ class Progress(NamedTuple):
 
 def model_library(report: Callable[[str], None]) -> Path:
     """The folder of the published models; they are trained when they are first needed."""
-    return cache.cached("library", zoo.key(), lambda folder: zoo.build(folder, report))
+
+    def train(folder: Path) -> None:
+        command = [sys.executable, "-m", "edge_nodes.zoo", str(folder)]
+        environment = os.environ | zoo.NUMERICS | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(PROJECT)}
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(command, env=environment, stdout=quiet, stderr=subprocess.PIPE, text=True) as training:
+            assert training.stderr is not None
+            try:
+                for line in training.stderr:
+                    report(f"models: {line.rstrip()}")
+            except BaseException:
+                training.terminate()
+                raise
+        if training.returncode:
+            raise OSError(f"training the models ended with status {training.returncode}")
+
+    return cache.cached("library", zoo.key(), train)
 
 
 def published_models(library: Path) -> planner.Published:
@@ -75,74 +95,69 @@ def run(
 ) -> Result:
     """Runs a scenario, which was read from `file`, in the guest, and leaves its folder.
 
-    Raises FolderTaken, KernelError or RunFailed.
+    Raises FolderTaken, KernelError or RunFailed. Ctrl-C or SIGTERM leaves nothing.
     """
     target = _target(out, f"{scenario.name}-{seed}")
-    library = model_library(report)
-    plan = planner.decide(scenario, seed, published_models(library), clock)
-    kernel = find_or_build(report)
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    folder.chmod(0o755)
-    began = time.monotonic()
-    try:
-        shutil.copyfile(file, folder / "scenario.yaml")
-        (folder / "plan.json").write_bytes(plans.canonical(plan))
-        failure = _execute(plan, kernel, library, folder, progress)
-        result = _conclude(plan, kernel, folder, time.monotonic() - began, failure, list(command))
-    except KeyboardInterrupt:
-        shutil.rmtree(folder)
-        raise
-    except (machine.MachineError, RunFailed) as error:
-        (folder / "FAILED").write_text(f"{error}\n")
+    with cleaning_up_on_signals():
+        library = model_library(report)
+        kernel = find_or_build(report)
+        plan = planner.decide(scenario, seed, published_models(library), clock)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        folder.chmod(0o755)
+        try:
+            shutil.copyfile(file, folder / "scenario.yaml")
+            (folder / "plan.json").write_bytes(plans.canonical(plan))
+            summary = _run(plan, kernel, library, folder, progress, list(command))
+        except (machine.MachineError, RunFailed) as error:
+            (folder / "FAILED").write_text(f"{error}\n")
+            folder.rename(target)
+            raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
         folder.rename(target)
-        raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
-    folder.rename(target)
-    return Result(target, result)
+        return Result(target, summary)
 
 
 def summarise_again(folder: Path) -> Summary:
     """The summary of a run's folder, computed from its plan and records."""
+    from insitu import table
+
     plan = plans.parse((folder / "plan.json").read_bytes())
     before = json.loads((folder / "summary.json").read_text())
     return summarise(plan, table.read(folder / "events.parquet"), None, before["time_s"]["wall"])
 
 
-def _execute(
-    plan: Plan, kernel: Kernel, library: Path, folder: Path, progress: Callable[[Progress], None]
-) -> str | None:
-    """Runs the guest; gives what its program said went wrong. Raises MachineError."""
-    guest = machine.Machine(kernel, plan.seed, plan.machine.clock, plan.machine.memory_mb)
-    follower = _Follower(folder / "progress", progress)
-    command = [sys.executable, "-m", "insitu.guest", "/run/out", str(library)]
-    status = machine.run(
-        guest,
-        command,
-        folder,
-        wall_limit_s=WALL_LIMIT_S,
-        cwd=PROJECT,
-        env={"PYTHONPATH": str(PROJECT)},
-        on_poll=follower.poll,
-    )
-    failure = folder / "failure"
-    if status and not failure.exists():
-        return f"the guest's program ended with status {status}"
-    return failure.read_text().strip() if failure.exists() else None
+def _target(out: Path | None, name: str) -> Path:
+    """Where the run's folder will be; without `out` the first free runs/<name>[-n]."""
+    if out is None:
+        choices = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
+        return next(choice for choice in choices if not choice.exists())
+    if out.exists():
+        raise FolderTaken(f"{out} exists already; name another folder with --out, or remove it")
+    return out
 
 
-def _conclude(
-    plan: Plan, kernel: Kernel, folder: Path, wall_s: float, failure: str | None, command: list[str]
+def _run(
+    plan: Plan,
+    kernel: Kernel,
+    library: Path,
+    folder: Path,
+    progress: Callable[[Progress], None],
+    command: list[str],
 ) -> Summary:
-    """Records -> events.parquet, summary.json, provenance.json; the raw files go when they are in the table."""
+    """Runs the guest and makes its folder whole. Raises MachineError or RunFailed."""
+    began = time.monotonic()
+    failure = _run_guest(plan, kernel, library, folder, progress)
     try:
         events, lost = records.read(folder / "events"), None
     except records.RecordsError as error:
         if failure:
             raise RunFailed(failure, folder) from None
         events, lost = [], str(error)
-    summary = summarise(plan, events, failure or lost, wall_s)
-    table.write(events, folder / "events.parquet")
-    _write_json(folder / "summary.json", summary)
-    _write_json(folder / "provenance.json", _provenance(plan, kernel, command))
+    summary = summarise(plan, events, failure or lost, time.monotonic() - began)
+    _write_results(plan, kernel, folder, command, events, summary)
     if not lost:
         shutil.rmtree(folder / "events")
     for name in ("progress", "failure"):
@@ -150,16 +165,42 @@ def _conclude(
     return summary
 
 
-def _target(out: Path | None, name: str) -> Path:
-    """Where the run's folder will be; without `out` the first free runs/<name>[-n]."""
-    if out is not None:
-        if out.exists():
-            raise FolderTaken(f"{out} exists already; name another folder with --out, or remove it")
-        out.parent.mkdir(parents=True, exist_ok=True)
-        return out
-    runs = Path("runs")
-    runs.mkdir(exist_ok=True)
-    return next(p for n in range(1, 10**6) if not (p := runs / (name if n == 1 else f"{name}-{n}")).exists())
+def _run_guest(
+    plan: Plan, kernel: Kernel, library: Path, folder: Path, progress: Callable[[Progress], None]
+) -> str | None:
+    """Gives what the guest's program said went wrong. Raises MachineError."""
+    for package in PACKAGES:
+        # A module that has to be compiled first would show in the virtual clock
+        compileall.compile_dir(PROJECT / package, quiet=2)
+    status = machine.run(
+        machine.Machine(kernel, plan.seed, plan.machine.clock, plan.machine.memory_mb),
+        ["/run/python/bin/python", "-m", "insitu.guest", "/run/out", "/run/library"],
+        folder,
+        wall_limit_s=WALL_LIMIT_S,
+        cwd=PurePath("/run/project"),
+        env={**zoo.NUMERICS, "PYTHONPATH": "/run/project", "PYTHONDONTWRITEBYTECODE": "1"},
+        mounts={"project": PROJECT, "python": Path(sys.prefix), "library": library},
+        on_poll=_Follower(folder / "progress", progress).poll,
+    )
+    failure = folder / "failure"
+    if failure.exists():
+        return failure.read_text().strip()
+    return f"the guest's program ended with status {status}" if status else None
+
+
+def _write_results(
+    plan: Plan,
+    kernel: Kernel,
+    folder: Path,
+    command: list[str],
+    events: list[records.AnyEvent],
+    summary: Summary,
+) -> None:
+    from insitu import table
+
+    table.write(events, folder / "events.parquet")
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
+    (folder / "provenance.json").write_text(json.dumps(_provenance(plan, kernel, command), indent=2) + "\n")
 
 
 class _Follower:
@@ -169,6 +210,8 @@ class _Follower:
         self._file, self._progress, self._seen = file, progress, 0
 
     def poll(self) -> None:
+        if "insitu.table" not in sys.modules:
+            import insitu.table  # noqa: F401 - takes 0.3 s, for which there is time while the guest boots
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         for line in lines[self._seen :]:
             phase, _, second = line.partition(" ")
@@ -186,10 +229,6 @@ def _provenance(plan: Plan, kernel: Kernel, command: list[str]) -> dict[str, Any
         "models": plan.models,
         "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.platform()},
     }
-
-
-def _write_json(file: Path, content: object) -> None:
-    file.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def _sha256(file: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from insitu.experiment import Progress as RunState
 from insitu.experiment import Result
@@ -57,7 +57,13 @@ class RunProgress:
 def show_result(result: Result, outcomes: Sequence[tuple[Expectation, float]]) -> None:
     summary, console = result.summary, Console(highlight=False)
     verdict, downloads, accuracy = summary["verdict"], summary["downloads"], summary["accuracy"]
-    table = Table(show_header=False, title=f"{summary['scenario']}, seed {summary['seed']}", title_justify="left")
+    table = Table(
+        "",
+        Column(overflow="fold"),
+        show_header=False,
+        title=f"{summary['scenario']}, seed {summary['seed']}",
+        title_justify="left",
+    )
     for name, value in (
         ("verdict", _verdict(verdict)),
         ("time", f"{summary['time_s']['virtual']:g} virtual s in {summary['time_s']['wall']:g} s"),

@@ -111,6 +111,14 @@ def _slices(scenario: Scenario) -> Iterator[Finding]:
     for s, name in enumerate(names):
         if name in names[:s]:
             yield ("slices", s, "name"), f'the name "{name}" is already taken by another slice; choose another'
+    offered: dict[str, str] = {}
+    for s, entry in enumerate(scenario.slices):
+        for profile in entry.profiles:
+            if offered.setdefault(profile, entry.name) != entry.name:
+                yield (
+                    ("slices", s, "profiles"),
+                    f'slice "{offered[profile]}" offers "{profile}" too; leave it to one of them',
+                )
     guaranteed = sum(entry.guarantee or 0 for entry in scenario.slices)
     without = [name for name in slice_names(scenario) if name not in {e.name for e in scenario.slices if e.guarantee}]
     if guaranteed > 1:

@@ -170,6 +170,10 @@ class Plan(Part):
     held_out: str  # SHA-256 of the held-out images
 
 
+class _Format(msgspec.Struct):
+    format: int
+
+
 def canonical(plan: Plan) -> bytes:
     """The one byte form: keys sorted, no spaces."""
     return msgspec.json.encode(plan, order="sorted")
@@ -180,11 +184,11 @@ def digest(plan: Plan) -> str:
 
 
 def parse(data: bytes) -> Plan:
-    """Raises msgspec.ValidationError when the bytes are not a plan of this format."""
-    plan = msgspec.json.decode(data, type=Plan)
-    if plan.format != FORMAT:
-        raise msgspec.ValidationError(f"this plan has format {plan.format}; this insitu reads format {FORMAT}")
-    return plan
+    """Raises msgspec.DecodeError when the bytes are not a plan of this format."""
+    found = msgspec.json.decode(data, type=_Format).format
+    if found != FORMAT:
+        raise msgspec.ValidationError(f"this plan has format {found}; this insitu reads format {FORMAT}")
+    return msgspec.json.decode(data, type=Plan)
 
 
 def schema() -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Scenario + seed -> plan. Pure: the same input gives the same plan, and adding an entity leaves the draws of the others."""
 
 import hashlib
+from collections import Counter
 from fractions import Fraction
 from typing import Literal, NamedTuple
 
@@ -253,8 +254,11 @@ def _flows(scenario: Scenario, slices: list[p.Slice], seed: int) -> list[p.Flow]
     queues = {entry.name: entry.queue for entry in slices}
     ends = [(traffic, to) for traffic in scenario.traffic for to in _receivers(scenario, traffic)]
     flows = []
+    pairs: Counter[str] = Counter()
     for number, (traffic, to) in enumerate(ends):
-        name = f"{traffic.source}>{to}:{p.TRAFFIC_PORT + number}"
+        pair = f"{traffic.source}>{to}"
+        pairs[pair] += 1
+        name = pair if pairs[pair] == 1 else f"{pair}#{pairs[pair]}"
         flows.append(
             p.Flow(
                 name=name,

@@ -224,7 +224,7 @@ class Recorder:
 
     def __init__(self, folder: Path, process: str) -> None:
         self.process = process
-        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("wb")
+        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("xb")
         self._encoder = msgspec.json.Encoder()
         self._count = 0
 
@@ -249,6 +249,8 @@ class RecordsError(Exception):
 def read(folder: Path) -> list[AnyEvent]:
     """All events of a run, `t` since its start, in one order: by time, then process, then as written.
 
+    What happened while everything was set up has `t` 0: how long that took is not part of the run.
+
     Raises RecordsError when an event was lost.
     """
     decoder = msgspec.json.Decoder(AnyEvent)
@@ -267,8 +269,8 @@ def read(folder: Path) -> list[AnyEvent]:
     start = next((event.t for *_, event in keyed if isinstance(event, Started)), None)
     if start is None:
         raise RecordsError("the run never started")
-    keyed.sort(key=lambda key: key[:3])
-    return [msgspec.structs.replace(event, t=event.t - start) for *_, event in keyed]
+    keyed.sort(key=lambda key: (max(start, key[0]), key[1], key[2]))
+    return [msgspec.structs.replace(event, t=max(0, event.t - start)) for *_, event in keyed]
 
 
 def digest(events: Iterable[AnyEvent]) -> str:

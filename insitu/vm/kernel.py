@@ -25,6 +25,7 @@ _CONFIG = _HERE / "kernel.config"
 _PATCHES = [
     _HERE / "deterministic-rng.patch",  # random numbers come from the kernel command line alone,
     _HERE / "untimed-rng.patch",  # and not from the moment either
+    _HERE / "untimed-lookups.patch",  # where files lie on the host does not show in the virtual clock
     _HERE / "fault-ahead.patch",  # starts big programs a fifth faster
 ]
 # The build stamp is one of the seeds of the guest's random numbers: the same for everyone.

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 from scipy import stats
-from tests.conftest import GuestProgram
 
 from scenarios import planner
 from scenarios.load import load
+from tests.conftest import GuestProgram
 
 SCENARIO = """
 name: measured

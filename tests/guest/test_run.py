@@ -12,12 +12,12 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tests.conftest import PROJECT
 
 from edge_nodes import zoo
 from insitu import experiment
 from insitu.cache import cache_dir
 from insitu.vm.kernel import Kernel
+from tests.conftest import PROJECT
 
 INSITU = [str(Path(sys.executable).with_name("insitu"))]
 HELLO = PROJECT / "scenarios" / "hello.yaml"
@@ -29,7 +29,9 @@ def _prepared(kernel: Kernel, library: Path) -> None:
     """Kernel and models are there before any test looks at a clock."""
 
 
-def insitu(*arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+def insitu(
+    *arguments: object, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     command = INSITU + [str(argument) for argument in arguments]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | (env or {}), cwd=cwd, check=False)
 
@@ -158,7 +160,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, number: signal.Signal
     began = time.monotonic()
     process.wait(timeout=30)
     assert time.monotonic() - began < 2
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
     assert guests_in(tmp_path) == []
 
@@ -190,7 +192,9 @@ def test_a_broken_block_is_never_loaded_and_is_on_record(library: Path, tmp_path
     cache = tmp_path / "cache"
     cache.mkdir()
     blocks = broken_library(library, cache) / "blocks"
-    manifests = {name: json.loads((library / "manifests" / f"{name}.json").read_text()) for name in ("digits", "digits@night")}
+    manifests = {
+        name: json.loads((library / "manifests" / f"{name}.json").read_text()) for name in ("digits", "digits@night")
+    }
     clear, night = ({block["digest"] for block in manifest["blocks"]} for manifest in manifests.values())
     for digest in night - clear:
         (blocks / digest.removeprefix("sha256:")).write_bytes(b"not what the name promises")

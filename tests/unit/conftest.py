@@ -7,7 +7,7 @@ import pytest
 
 from edge_nodes import clock
 
-LIMIT_S = 60.0  # of one test
+LIMIT_S = 30.0  # of one test
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,10 +3,10 @@
 from collections import OrderedDict
 
 import pytest
+from builders import ARCHITECTURE, variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import ARCHITECTURE, variant
 from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.policies import (
     COMPRESSION,

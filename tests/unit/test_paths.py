@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import permutations
 
 import msgspec
+from builders import planned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import planned
 from controller.paths import Hop, Paths
 from scenarios import plan as p
 

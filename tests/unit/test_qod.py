@@ -5,11 +5,11 @@ from itertools import product
 from typing import Any
 
 import pytest
+from builders import planned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
-from builders import planned
 from controller import qod
 from controller.paths import Paths
 from scenarios.plan import Plan

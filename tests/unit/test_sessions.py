@@ -20,7 +20,7 @@ async def nef(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) ->
     """The client of a service that gives every request this answer."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, shutdown_timeout=0)
+    runner = web.AppRunner(app, shutdown_timeout=1)
     await runner.setup()
     site = web.TCPSite(runner, HERE, 0)
     await site.start()
@@ -112,5 +112,3 @@ async def test_a_nef_that_never_answers_is_a_refusal_when_the_session_would_be_o
 
 def test_the_path_is_camaras() -> None:
     assert sessions.ROOT == "/quality-on-demand/v1"
-
-

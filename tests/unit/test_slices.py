@@ -5,10 +5,10 @@ from itertools import permutations
 from typing import NamedTuple
 
 import pytest
+from builders import planned
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import planned
 from controller import slices
 from controller.paths import Paths
 from controller.slices import CLASSIFY, ROUTE, Entry

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from builders import planned
+
 from insitu import table
 from insitu.summary import Summary, summarise
 from scenarios import records as r

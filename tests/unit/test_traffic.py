@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from builders import Notes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import Notes
 from edge_nodes import traffic
 from scenarios import records
 from scenarios.plan import Flow

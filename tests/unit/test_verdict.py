@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-
 from builders import planned
+
 from insitu.verdict import Verdict, judge
 from scenarios import records as r
 from scenarios.plan import Plan

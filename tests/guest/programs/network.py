@@ -73,7 +73,9 @@ def northbound(network: Network) -> dict[str, Any]:
     }
     url = f"http://{nef.IP()}:8080/{NORTHBOUND}"
     before = sessions_in_switch("a-cell")
-    text = edge.popen(["curl", "-s", "-w", "\n%{http_code} %{time_total}", "-d", json.dumps(body), url]).communicate()[0]
+    text = edge.popen(["curl", "-s", "-w", "\n%{http_code} %{time_total}", "-d", json.dumps(body), url]).communicate()[
+        0
+    ]
     answer, _, last = text.decode().rpartition("\n")
     during = sessions_in_switch("a-cell")
     created = json.loads(answer)
@@ -92,14 +94,18 @@ def northbound(network: Network) -> dict[str, Any]:
 
 
 def sessions_in_switch(switch: str) -> int:
-    text = subprocess.run(["ovs-ofctl", "-OOpenFlow13", "dump-flows", switch, "table=0"], capture_output=True, text=True)
+    text = subprocess.run(
+        ["ovs-ofctl", "-OOpenFlow13", "dump-flows", switch, "table=0"], capture_output=True, text=True
+    )
     return text.stdout.count("priority=20")
 
 
 def tampered(network: Network) -> list[tuple[str, str]]:
     """What is read back after somebody else has changed a queue."""
     interface = network.plan.links[0].ends[1].interface
-    subprocess.run(f"tc qdisc change dev {interface} parent 1:1 netem delay 9ms rate 1gbit limit 77", shell=True, check=True)
+    subprocess.run(
+        f"tc qdisc change dev {interface} parent 1:1 netem delay 9ms rate 1gbit limit 77", shell=True, check=True
+    )
     return [(r.planned, r.read) for e, r in network.read_back() if r.planned != r.read]
 
 
@@ -107,7 +113,9 @@ def main() -> None:
     plan = read_plan()
     result: dict[str, Any] = {"interfaces_before": interfaces()}
     with emulation(plan) as (network, _):
-        arp = subprocess.Popen(["tcpdump", "-nn", "-i", "ue0", "-w", str(OUT / "arp.pcap"), "arp"], stderr=subprocess.DEVNULL)
+        arp = subprocess.Popen(
+            ["tcpdump", "-nn", "-i", "ue0", "-w", str(OUT / "arp.pcap"), "arp"], stderr=subprocess.DEVNULL
+        )
         time.sleep(0.5)
         result["settings"] = [(e.interface, r.setting, r.planned, r.read) for e, r in network.read_back()]
         result["ping_all_loss"] = network.pingAll()
