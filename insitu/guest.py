@@ -20,7 +20,7 @@ from insitu.processes import Channel, ProcessError, Service
 from scenarios import plan as plans
 from scenarios import records
 from scenarios.plan import Device, Library, Plan
-from topology import namespace
+from topology import namespace, openvswitch
 from topology.net import Network
 
 SECOND = 1_000_000_000
@@ -51,7 +51,7 @@ class Run:
         libraries = [self._spawn(entry.host, entry) for entry in self.plan.libraries]
         workers = [self._spawn_devices(), *([self._spawn_traffic()] if self.plan.flows else [])]
         self.services = [controller, *libraries, *workers]
-        processes.wait_until_ready(self.services)
+        processes.wait_until_ready(self.services, openvswitch.nudge)
         self._phase("run")
         origin = self._start_time()
         self.recorder.write(records.Started(origin, "machine"))

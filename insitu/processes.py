@@ -68,13 +68,17 @@ def spawn(name: str, body: Callable[[Channel], None], log: Path) -> Service:
         os._exit(status)
 
 
-def wait_until_ready(services: list[Service]) -> None:
-    """Returns when all are. Raises ProcessError when one dies or takes longer than READY_LIMIT_S."""
+def wait_until_ready(services: list[Service], meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Returns when all are; calls `meanwhile` a hundred times a second until then.
+
+    Raises ProcessError when one dies or takes longer than READY_LIMIT_S.
+    """
     waiting = {service.ready_fd: service for service in services}
     end = time.monotonic() + READY_LIMIT_S
     while waiting:
-        ready, _, _ = select.select(list(waiting), [], [], max(0.0, end - time.monotonic()))
-        if not ready:
+        ready, _, _ = select.select(list(waiting), [], [], 0.01)
+        meanwhile()
+        if time.monotonic() > end:
             names = ", ".join(service.name for service in waiting.values())
             raise ProcessError(f"{names}: not ready within {READY_LIMIT_S:.0f} s")
         for fd in ready:

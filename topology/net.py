@@ -1,14 +1,13 @@
 """The network of a plan, up: Mininet's nodes, one OVSDB transaction for all bridges, netlink for all links."""
 
 import socket
-import subprocess
 from collections.abc import Iterator
 
 import mininet.net
 
 from scenarios.plan import GATEWAY, OPENFLOW_PORT, Device, End, Plan
 from scenarios.plan import Link as PlannedLink
-from topology import link, namespace, netlink
+from topology import link, namespace, netlink, openvswitch
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 
@@ -35,7 +34,7 @@ class Network(mininet.net.Mininet):
         self._configure_hosts()
 
     def stop(self) -> None:
-        _vsctl(["--if-exists del-br " + switch.name for switch in self.switches])
+        openvswitch.transact(["--if-exists del-br " + switch.name for switch in self.switches])
         for node in (*self.hosts, *self.switches):
             node.terminate()
         for planned in self.plan.links:
@@ -48,7 +47,7 @@ class Network(mininet.net.Mininet):
         port = (
             f"add-port {after.cell} {device.interface} -- set Interface {device.interface} ofport_request={after.port}"
         )
-        _vsctl([f"del-port {before.cell} {device.interface}", port])
+        openvswitch.transact([f"del-port {before.cell} {device.interface}", port])
         end = next(e for planned in self.plan.links for e in planned.ends if e.interface == device.interface)
         self._root.request(link.tree(end, socket.if_nametoindex(end.interface)))
 
@@ -99,7 +98,7 @@ class Network(mininet.net.Mininet):
             commands.append(
                 f"add-port {end.node} {end.interface} -- set Interface {end.interface} ofport_request={end.port}"
             )
-        _vsctl(commands)
+        openvswitch.transact(commands)
 
     def _shape_and_raise(self) -> None:
         """Queues first, then up; Open vSwitch has taken the ports already, for taking one deletes its queues."""
@@ -143,15 +142,6 @@ class Network(mininet.net.Mininet):
                     index = socket.if_nametoindex(end.interface)
                 yield end, index, here
                 here.close()
-
-
-def _vsctl(commands: list[str]) -> None:
-    """One transaction for all commands; returns when ovs-vswitchd has carried it out. Raises CalledProcessError."""
-    words: list[str] = []
-    for command in commands:
-        words += ["--", *command.split()]
-    if words:
-        subprocess.run(["ovs-vsctl", *words[1:]], check=True, capture_output=True, text=True)
 
 
 def _set_tcp_buffers(most: int) -> None:

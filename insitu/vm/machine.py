@@ -160,7 +160,10 @@ class _Guest:
                 env["TERM"] = os.environ.get("TERM", "dumb")
             words = ["env", "-i", *(f"{name}={value}" for name, value in env.items()), *command]
             lines = [f"mkdir -p {' '.join(f'/run/{name}' for name in mounts)}"] if mounts else []
-            lines += [f"mount --bind {shlex.quote(str(folder))} /run/{name}" for name, folder in mounts.items()]
+            lines += [
+                f"mount --no-canonicalize --bind {shlex.quote(str(folder))} /run/{name}"
+                for name, folder in mounts.items()
+            ]
             lines += [f"cd {shlex.quote(str(cwd))} || exit 127", f"exec {self.streams()} {shlex.join(words)}"]
             (self.private / "command").write_text("\n".join(lines) + "\n")
         except OSError as error:

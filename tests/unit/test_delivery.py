@@ -61,6 +61,11 @@ def test_a_stream_cut_inside_a_frame_is_broken(frames: list[Told], data: st.Data
         read(*whole, last[:cut])
 
 
+def test_a_head_without_its_line_end_is_broken() -> None:
+    with pytest.raises(delivery.BrokenStream, match="broke off"):
+        read(delivery.error_frame("sha256:", "gone")[:-1])
+
+
 @SOME
 @given(FRAMES)
 def test_frames_before_a_cut_are_read(frames: list[Told]) -> None:

@@ -65,6 +65,7 @@ class World:
         self.notes = {host.name: Notes() for host in plan.hosts}
         self.gates: dict[str, asyncio.Event] = {}  # what a host answers waits until its gate is opened
         self.asked_nef: list[tuple[str, str, Any]] = []
+        self.tiers: dict[str, Tier] = {}
         self._stack = AsyncExitStack()
         self._runners: dict[str, web.AppRunner] = {}
         self.phone: aiohttp.ClientSession
@@ -90,7 +91,7 @@ class World:
         http = library.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
         await self._stack.enter_async_context(http)
         own = store or (Cache(entry.cache_bytes, "lru") if entry.upstream else Published(self.folder))
-        tier = Tier(self.plan, entry, own, self.notes[host], http)  # type: ignore[arg-type]
+        tier = self.tiers[host] = Tier(self.plan, entry, own, self.notes[host], http)  # type: ignore[arg-type]
         app = tier.application()
 
         @web.middleware
@@ -244,11 +245,13 @@ async def test_ten_who_ask_at_once_for_what_nobody_has_are_all_told(make: Any) -
 async def test_one_who_leaves_does_not_end_the_pull_of_the_others(make: Any) -> None:
     async with make() as world:
         world.gates[LOCAL] = asyncio.Event()
-        leaver, other = (asyncio.create_task(world.blob(FIRST)) for _ in range(2))
+        leaver, other = (asyncio.create_task(world.tiers[EDGE].object("digits", FIRST)) for _ in range(2))
         await until(lambda: len(world.served(EDGE, FIRST)) == 2)
         leaver.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await leaver
         world.gates[LOCAL].set()
-        assert await other == (200, OBJECTS[FIRST])
+        assert await other == OBJECTS[FIRST]
 
 
 async def test_wrong_bytes_of_a_tier_are_rejected_and_the_next_tier_is_asked(make: Any) -> None:

@@ -12,6 +12,7 @@ from insitu.guest import start_controller
 from insitu.processes import Service
 from scenarios import plan as plans
 from scenarios.plan import Plan
+from topology import openvswitch
 from topology.net import Network
 
 OUT = Path("/run/out")
@@ -29,7 +30,7 @@ def emulation(plan: Plan) -> Iterator[tuple[Network, Service]]:
     network = Network(plan)
     controller = start_controller(plan, OUT)
     network.start()
-    processes.wait_until_ready([controller])
+    processes.wait_until_ready([controller], openvswitch.nudge)
     yield network, controller
     if controller.name not in processes.ended([controller]):
         processes.stop([controller], 5.0)
