@@ -159,15 +159,18 @@ class _Guest:
             if self.terminal:
                 env["TERM"] = os.environ.get("TERM", "dumb")
             words = ["env", "-i", *(f"{name}={value}" for name, value in env.items()), *command]
-            lines = [f"mkdir -p {' '.join(f'/run/{name}' for name in mounts)}"] if mounts else []
-            lines += [
-                f"mount --no-canonicalize --bind {shlex.quote(str(folder))} /run/{name}"
-                for name, folder in mounts.items()
-            ]
+            lines = [self.mount(name, folder) for name, folder in mounts.items()]
             lines += [f"cd {shlex.quote(str(cwd))} || exit 127", f"exec {self.streams()} {shlex.join(words)}"]
             (self.private / "command").write_text("\n".join(lines) + "\n")
         except OSError as error:
             raise MachineError("disk", f"{error.filename or self.out}: {error.strerror}") from error
+
+    def mount(self, name: str, folder: Path) -> str:
+        """The guest's command that shows a folder at /run/NAME, read-only; the link hides from it where that is on the host."""
+        link = self.private / "mounts" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(folder)
+        return f"mkdir -p /run/{name} && mount -r -t hostfs {name} -o /proc/self/cwd/mounts/{name}/. /run/{name}"
 
     def streams(self) -> str:
         """Shell words that give the command its standard streams; the beginning of those files, if we follow them."""
