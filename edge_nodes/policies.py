@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from edge_nodes.manifest import Manifest, Variant
-from scenarios.quantity import show
+from scenarios.quantity import about
 
 # Of the time that is left, the share in which the blocks must pass at the granted rate. The rest is for what the rate does not
 # tell: slow start, blocks that come from an upper tier, loading.
@@ -59,14 +59,14 @@ class Adaptive:
         fitting = _fitting(manifest, limits)
         budget = int(limits.rate_bps / 8 * TRANSFER_SHARE * limits.time_left_ns / 10**9)
         in_time = [v for v in fitting if missing_bytes(manifest, v, limits.have) <= budget]
-        time, rate = show(limits.time_left_ns, "time"), show(limits.rate_bps, "rate")
+        time, rate = about(limits.time_left_ns, "time"), about(limits.rate_bps, "rate")
         if not in_time:
             smallest = min(fitting, key=lambda v: (missing_bytes(manifest, v, limits.have), v.bytes, v.name))
             return _choice(
-                manifest, smallest, limits, f"nothing fits {show(budget, 'size')} in {time} at {rate}; the smallest"
+                manifest, smallest, limits, f"nothing fits {about(budget, 'size')} in {time} at {rate}; the smallest"
             )
         return _choice(
-            manifest, _best(manifest, in_time, limits), limits, f"of {show(budget, 'size')} that fit {time} at {rate}"
+            manifest, _best(manifest, in_time, limits), limits, f"of {about(budget, 'size')} that fit {time} at {rate}"
         )
 
 
@@ -84,7 +84,7 @@ def _fitting(manifest: Manifest, limits: Limits) -> list[Variant]:
         if v.memory <= limits.memory_bytes and v.macs * 10**9 <= limits.macs_per_s * limits.infer_interval_ns
     ]
     if not fitting:
-        raise NothingFits(f"no variant of {manifest.model} fits {show(limits.memory_bytes, 'size')} of memory")
+        raise NothingFits(f"no variant of {manifest.model} fits {about(limits.memory_bytes, 'size')} of memory")
     return fitting
 
 
@@ -94,7 +94,7 @@ def _best(manifest: Manifest, variants: list[Variant], limits: Limits) -> Varian
 
 def _choice(manifest: Manifest, variant: Variant, limits: Limits, why: str) -> Choice:
     missing = missing_bytes(manifest, variant, limits.have)
-    return Choice(variant, missing, f"{variant.name}: {show(missing, 'size')}, {why}")
+    return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, {why}")
 
 
 class Lru:

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from insitu.experiment import Progress as RunState
 from insitu.experiment import Result
 from scenarios.expectation import Expectation
-from scenarios.quantity import show
+from scenarios.quantity import about
 
 _PHASES = {
     "network": "starting network and controller",
@@ -55,7 +55,11 @@ class RunProgress:
 
 
 def show_result(result: Result, outcomes: Sequence[tuple[Expectation, float]]) -> None:
-    summary, console = result.summary, Console(highlight=False)
+    Console(highlight=False).print(result_table(result, outcomes))
+
+
+def result_table(result: Result, outcomes: Sequence[tuple[Expectation, float]]) -> Table:
+    summary = result.summary
     verdict, downloads, accuracy = summary["verdict"], summary["downloads"], summary["accuracy"]
     table = Table(
         "",
@@ -80,7 +84,7 @@ def show_result(result: Result, outcomes: Sequence[tuple[Expectation, float]]) -
         ("folder", str(result.folder)),
     ):
         table.add_row(name, value)
-    console.print(table)
+    return table
 
 
 def _verdict(verdict: dict[str, Any]) -> str:
@@ -90,7 +94,7 @@ def _verdict(verdict: dict[str, Any]) -> str:
 
 def _downloads(figures: dict[str, Any]) -> str:
     text = f"{figures['requested']} requested, {figures['completed']} completed, {figures['on_time']} on time"
-    return f"{text}, {figures['failed']} failed, {show(figures['bytes'], 'size')}"
+    return f"{text}, {figures['failed']} failed, {about(figures['bytes'], 'size')}"
 
 
 def _latency(figures: dict[str, Any]) -> str:
@@ -112,5 +116,5 @@ def _busiest(links: dict[str, dict[str, float]]) -> list[tuple[str, dict[str, fl
 
 
 def _link(figures: dict[str, float]) -> str:
-    rate, mean, peak = (show(figures[key], "rate") for key in ("rate_bps", "mean_bps", "peak_bps"))
+    rate, mean, peak = (about(figures[key], "rate") for key in ("rate_bps", "mean_bps", "peak_bps"))
     return f"{rate}, mean {mean}, peak {peak}, {figures['dropped']:g} dropped"

@@ -100,6 +100,11 @@ def show(number: float | Fraction, dimension: str) -> str:
     return _written(_digits(value / factor), unit)
 
 
+def about(number: float, dimension: str) -> str:
+    """Writes a measured value, to four digits: 13340396 -> "13.34 Mbit/s"."""
+    return show(float(f"{number:.4g}"), dimension)
+
+
 def _digits(value: Fraction) -> str:
     return f"{float(value):.4g}" if abs(value) < 10_000 else f"{float(value):.0f}"
 
