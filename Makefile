@@ -33,6 +33,8 @@ $(STAMP): pyproject.toml constraints.txt
 	fi
 	@echo "Making .venv: PyTorch and the other Python packages"
 	$(PYTHON) -m venv --system-site-packages .venv
-	.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	.venv/bin/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'
+	@# Compiled under the name that it has in the guest: modules know their file's name, and a run must not depend on where this is
+	.venv/bin/python -m compileall -q -f -j 2 -s $(CURDIR)/.venv -p /run/python .venv/lib || true
 	@rm -f .venv/set-up-*
 	@touch $@

@@ -165,6 +165,19 @@ def _run(
     return summary
 
 
+def _base_python() -> str:
+    """The interpreter that the environment was made from: its own link would read where the environment is."""
+    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
+
+
+def _guest_path() -> str:
+    """Where the guest's Python finds modules: ours, the environment's, the system's; `-S` keeps it from looking for more."""
+    here = Path(sys.prefix)
+    site = [Path(p) for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
+    ours = [str(Path("/run/python") / p.relative_to(here)) for p in site if p.is_relative_to(here)]
+    return ":".join(["/run/project", *ours, *(str(p) for p in site if not p.is_relative_to(here))])
+
+
 def _guest_program() -> Path:
     """A copy of the packages, compiled under the name that it has in the guest.
 
@@ -192,11 +205,11 @@ def _run_guest(
     """Gives what the guest's program said went wrong. Raises MachineError."""
     status = machine.run(
         machine.Machine(kernel, plan.seed, plan.machine.clock, plan.machine.memory_mb),
-        ["/run/python/bin/python", "-m", "insitu.guest", "/run/out", "/run/library"],
+        [_base_python(), "-S", "-m", "insitu.guest", "/run/out", "/run/library"],
         folder,
         wall_limit_s=WALL_LIMIT_S,
         cwd=PurePath("/run/project"),
-        env={**zoo.NUMERICS, "PYTHONPATH": "/run/project", "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**zoo.NUMERICS, "PYTHONPATH": _guest_path(), "PYTHONDONTWRITEBYTECODE": "1"},
         mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
         on_poll=_Follower(folder / "progress", progress).poll,
     )

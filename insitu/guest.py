@@ -191,7 +191,7 @@ def start_controller(plan: Plan, folder: Path) -> Service:
     }
     with (folder / "logs" / "controller.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-W", "ignore::DeprecationWarning", "-m", "controller.app"],
+            [sys.executable, "-S", "-m", "controller.app"],
             env=os.environ | told,
             pass_fds=(northbound.fileno(), child_ready),
             stdin=subprocess.DEVNULL,
