@@ -209,7 +209,7 @@ def _run_guest(
         folder,
         wall_limit_s=WALL_LIMIT_S,
         cwd=PurePath("/run/project"),
-        env={**zoo.NUMERICS, "PYTHONPATH": _guest_path(), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**zoo.NUMERICS, "PYTHONPATH": _guest_path(), "PYTHONDONTWRITEBYTECODE": "1", "PATH": machine.SYSTEM_PATH},
         mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
         on_poll=_Follower(folder / "progress", progress).poll,
     )

@@ -23,15 +23,17 @@ from insitu.vm.host import memory_folder, memory_folders, reserved_cpu
 from insitu.vm.kernel import Kernel
 from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 
-__all__ = ["Machine", "MachineError", "run"]
+__all__ = ["SYSTEM_PATH", "Machine", "MachineError", "run"]
 
 _INIT = Path(__file__).parent / "init"
 _POLL_S = 0.05
 _START = 1_700_000_000_000_000_000  # ns since 1970: the date of every run under the virtual clock
 _PRIVATE = ("/run", "/dev", "/proc", "/sys", "/etc/openvswitch")  # the guest has its own
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _ENVIRONMENT = {
-    "PATH": _PATH if sys.prefix == sys.base_prefix else f"{sys.prefix}/bin:{_PATH}",  # so `python` is the one we run on
+    "PATH": SYSTEM_PATH
+    if sys.prefix == sys.base_prefix
+    else f"{sys.prefix}/bin:{SYSTEM_PATH}",  # so `python` is the one we run on
     "HOME": "/run/home",  # empty: the host's may be unreadable, and is none of the guest's business
     "USER": "root",
     "LANG": "C.UTF-8",
