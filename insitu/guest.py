@@ -178,6 +178,11 @@ class LinkUsage:
         return sent
 
 
+def _as_we_are() -> list[str]:
+    """An interpreter that looks for packages where this one does."""
+    return ["-S"] if sys.flags.no_site else []
+
+
 def start_controller(plan: Plan, folder: Path) -> Service:
     """The controller's own process, its northbound socket made in the NEF's namespace."""
     nef = next(host for host in plan.hosts if host.role == "nef")
@@ -191,7 +196,7 @@ def start_controller(plan: Plan, folder: Path) -> Service:
     }
     with (folder / "logs" / "controller.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-S", "-m", "controller.app"],
+            [sys.executable, *_as_we_are(), "-m", "controller.app"],
             env=os.environ | told,
             pass_fds=(northbound.fileno(), child_ready),
             stdin=subprocess.DEVNULL,
