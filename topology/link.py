@@ -1,28 +1,33 @@
-"""The qdisc tree of one interface: its settings as netlink messages, and what the kernel reads back.
+"""What one direction of a link is in the kernel: the qdisc tree of the interface that sends, and the wire that it goes by.
 
-A port without queues is one netem. A port with queues is HTB at 1:, a root class 1:ffff at the link's rate, a class 1:(n+1) for
-queue n and a netem as each leaf; OpenFlow's `set_queue: n` selects that class. netem gives delay, jitter, loss, queue and the
-time that a packet takes to be sent, which HTB alone does not. Layouts are those of linux/pkt_sched.h.
+A plain link is a netem: rate, delay, jitter and loss, and a queue counted in packets. With slices it is HTB at 1:, a root class
+1:ffff at the link's rate, a class 1:(n+1) for queue n, and a netem as each leaf; OpenFlow's `set_queue: n` selects that class.
+netem adds the time that a packet takes to be sent, which HTB alone does not have.
+
+A link with a wire keeps its queue apart from its way: HTB with a queue of bytes (or fq_codel) as each leaf at the sender; and at
+the receiver, what arrives goes through an interface of its own, whose netem gives sending time, delay and impairments. There a
+queue drops by its length alone, CoDel sees the queue that it controls, and a new rate holds for the next packet.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-from scenarios.plan import End, Queue, Shape
-from topology.netlink import CREATE, NEW, REPLACE, REQUEST, Message, Netlink, attribute, attributes, text
+from msgspec.structs import astuple
 
-_ACK = 0x4
-RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTCLASS, RTM_GETTCLASS = 36, 38, 40, 42
+from scenarios.plan import End, Queue
+from topology import qdisc
+from topology.netlink import ACK, CREATE, NEW, REPLACE, REQUEST, Message, Netlink, attribute, attributes, text
+
+RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTCLASS, RTM_GETTCLASS, RTM_NEWTFILTER = 36, 38, 40, 42, 44
 _TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
 _KIND, _OPTIONS, _STATS2 = 1, 2, 7
-_ROOT = 0xFFFFFFFF
-_HTB, _TOP = 0x00010000, 0x0001FFFF
-_NETEM = struct.Struct("=IIIIII")  # latency, limit, loss, gap, duplicate, jitter
-_CLASS = struct.Struct("=BBHhHIBBHhHIIIIII")  # rate and ceiling (ratespec), buffer, cbuffer, quantum, level, prio
-_ETHERNET = 1
-_TICK_NS = 64  # the kernel's unit for a class's burst
+_ROOT, _INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
+_HTB, _TOP, _NETEM, _HOOK = 0x00010000, 0x0001FFFF, 0x00100000, 0xFFFF0000
+_ALL_PROTOCOLS, _FIRST = 0x0300, 1 << 16  # htons(ETH_P_ALL), the filter's priority
 _QUANTUM = 1514  # bytes that a class may send before the next has its turn
+_FRAME = 1514
 
 
 class Reading(NamedTuple):
@@ -34,49 +39,119 @@ class Reading(NamedTuple):
 
 
 class Count(NamedTuple):
-    """What one leaf has sent and dropped."""
+    """What one queue, or the wire, has let through and dropped."""
 
-    queue: int
+    queue: int | None
     bytes: int
     dropped: int
 
 
-def tree(end: End, index: int) -> list[Message]:
-    """All settings of an interface, in the order in which the kernel takes them."""
-    if not end.queues:
-        return [_qdisc(end, index, _ROOT, 0x00100000, "netem", _netem(end.shape, end.seed))]
-    init = attribute(2, struct.pack("=IIIII", 3, 10, 1, 0, 0))  # TCA_HTB_INIT: version, rate2quantum, default class 1:1
-    messages = [
-        _qdisc(end, index, _ROOT, _HTB, "htb", init),
-        _class(end, index, _HTB, _TOP, end.shape.rate_bps, end.shape.rate_bps),
-    ]
-    for queue in end.queues:
-        messages.append(_class(end, index, _TOP, _class_of(queue), queue.rate_bps, queue.ceiling_bps))
-        leaf = _netem(end.shape, end.seed + queue.number)
-        messages.append(_qdisc(end, index, _class_of(queue), _leaf_of(queue), "netem", leaf))
+def sending(end: End, index: int, *, change: bool = False) -> list[Message]:
+    """The tree of the interface that sends, in the order that the kernel takes; a change leaves packets and classes as they are."""
+    if not end.wire and not end.queues:
+        return [_qdisc(end, index, _ROOT, _NETEM, _netem(end, end.seed), change)]
+    messages = [] if change else [_qdisc(end, index, _ROOT, _HTB, qdisc.Htb(default=1))]
+    messages.append(_class(end, index, _HTB, _TOP, _whole(end), change))
+    for queue in _classes(end):
+        messages.append(_class(end, index, _TOP, _class_of(queue), _share(end, queue), change))
+        messages.append(_qdisc(end, index, _class_of(queue), _leaf_of(queue), _leaf(end, queue), change))
     return messages
 
 
+def wire(end: End, index: int, table: Sequence[int], *, change: bool = False) -> Message:
+    """The way of what this end sends, on the interface for it at the other end. An empty `table` is uniform jitter."""
+    return _qdisc(end, index, _ROOT, _NETEM, _way(end, table), change)
+
+
+def arriving(end: End, index: int, wire_index: int) -> list[Message]:
+    """At the other end, whose index it is: all that arrives goes by the wire."""
+    body = _TC.pack(0, index, 0, _HOOK, _FIRST | _ALL_PROTOCOLS) + attribute(_KIND, text("matchall"))
+    body += attribute(_OPTIONS, qdisc.redirect(wire_index))
+    return [
+        _qdisc(end, index, _INGRESS, _HOOK, qdisc.Ingress()),
+        Message(RTM_NEWTFILTER, REQUEST | ACK | CREATE | REPLACE, body, f"{end.wire}: redirect"),
+    ]
+
+
 def read_back(end: End, index: int, netlink: Netlink) -> Iterator[Reading]:
-    """Every setting of an interface beside what the kernel says."""
+    """Every setting of an interface that sends, beside what the kernel says."""
     found = _qdiscs(netlink, index)
-    if not end.queues:
-        yield Reading("netem", _describe(end.shape, end.seed), _described(found.get(_ROOT)))
+    if not end.wire and not end.queues:
+        yield _reading("link", _netem(end, end.seed), found.get(_ROOT))
         return
-    classes = dict(_classes(netlink, index))
-    yield Reading("class top", _rates(end.shape.rate_bps, end.shape.rate_bps), classes.get(_TOP, "missing"))
-    for queue in end.queues:
-        rates = _rates(queue.rate_bps, queue.ceiling_bps)
-        yield Reading(f"class {queue.slice}", rates, classes.get(_class_of(queue), "missing"))
-        leaf = _described(found.get(_class_of(queue)))
-        yield Reading(f"netem {queue.slice}", _describe(end.shape, end.seed + queue.number), leaf)
+    classes = dict(_class_options(netlink, index))
+    yield _reading("class top", _whole(end), classes.get(_TOP))
+    for queue in _classes(end):
+        yield _reading(f"class {queue.slice}", _share(end, queue), classes.get(_class_of(queue)))
+        yield _reading(f"queue {queue.slice}", _leaf(end, queue), found.get(_class_of(queue)))
+
+
+def read_back_wire(end: End, index: int, netlink: Netlink) -> Reading:
+    """The settings of the way that what this end sends takes."""
+    return _reading("wire", _way(end), _qdiscs(netlink, index).get(_ROOT))
 
 
 def counts(end: End, index: int, netlink: Netlink) -> list[Count]:
     """What each queue of an interface (0 where it has none) has sent and dropped."""
     found = _qdiscs(netlink, index)
-    numbers = {_class_of(queue): queue.number for queue in end.queues} or {_ROOT: 0}
+    plain = not end.wire and not end.queues
+    numbers = {_ROOT: 0} if plain else {_class_of(queue): queue.number for queue in _classes(end)}
     return [Count(number, *_statistics(found[parent])) for parent, number in numbers.items()]
+
+
+def wire_count(index: int, netlink: Netlink) -> Count:
+    """What a wire has carried and lost."""
+    return Count(None, *_statistics(_qdiscs(netlink, index)[_ROOT]))
+
+
+def _classes(end: End) -> list[Queue]:
+    """The slices' queues; a host's end has one for everything."""
+    return end.queues or [Queue(number=0, slice="all", rate_bps=end.shape.rate_bps, ceiling_bps=end.shape.rate_bps)]
+
+
+def _whole(end: End) -> qdisc.HtbClass:
+    rate = end.shape.rate_bps // 8
+    return qdisc.HtbClass(rate, rate, _ticks(end.shape.burst_ns), _QUANTUM)
+
+
+def _share(end: End, queue: Queue) -> qdisc.HtbClass:
+    return qdisc.HtbClass(queue.rate_bps // 8, queue.ceiling_bps // 8, _ticks(end.shape.burst_ns), _QUANTUM)
+
+
+def _ticks(burst_ns: int) -> int:
+    return burst_ns // qdisc.TICK_NS * qdisc.TICK_NS
+
+
+def _leaf(end: End, queue: Queue) -> qdisc.Qdisc:
+    buffer = end.shape.queue
+    if buffer is None:
+        return _netem(end, end.seed + queue.number)
+    if buffer.discipline == "fifo":
+        return qdisc.Bfifo(buffer.bytes)
+    return qdisc.FqCodel(max(1, buffer.bytes // _FRAME), buffer.ecn)
+
+
+def _netem(end: End, seed: int) -> qdisc.Netem:
+    shape = end.shape
+    rate, loss = shape.rate_bps // 8, _chance(shape.loss)
+    return qdisc.Netem(shape.delay_ns, shape.jitter_ns, rate, shape.limit, loss, seed=seed)
+
+
+def _way(end: End, table: Sequence[int] = ()) -> qdisc.Netem:
+    shape = end.shape
+    bursts = None if shape.bursts is None else qdisc.Gemodel(*map(_chance, astuple(shape.bursts)))
+    return replace(
+        _netem(end, end.seed),
+        bursts=bursts,
+        corrupt=_chance(shape.corrupt),
+        duplicate=_chance(shape.duplicate),
+        reorder=_chance(shape.reorder),
+        table=table,
+    )
+
+
+def _chance(share: float) -> int:
+    return round(share * qdisc.CERTAIN)
 
 
 def _class_of(queue: Queue) -> int:
@@ -87,59 +162,31 @@ def _leaf_of(queue: Queue) -> int:
     return (0x10 + queue.number) << 16
 
 
-def _qdisc(end: End, index: int, parent: int, handle: int, kind: str, options: bytes) -> Message:
-    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(kind)) + attribute(_OPTIONS, options)
-    return Message(RTM_NEWQDISC, REQUEST | _ACK | CREATE | REPLACE, body, f"{end.interface}: {kind}")
+def _qdisc(end: End, index: int, parent: int, handle: int, setting: qdisc.Qdisc, change: bool = False) -> Message:
+    flags = REQUEST | ACK if change else REQUEST | ACK | CREATE | REPLACE
+    if change and isinstance(setting, qdisc.Netem):
+        setting = replace(setting, seed=None)  # a seed would begin the same random numbers again
+    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(setting.kind))
+    what = f"{end.interface}: {setting.kind}"
+    return Message(RTM_NEWQDISC, flags, body + attribute(_OPTIONS, setting.encode()), what)
 
 
-def _class(end: End, index: int, parent: int, handle: int, rate_bps: int, ceiling_bps: int) -> Message:
-    # 16 kB of burst; more from 40 Gbit/s, where the timer's steps are longer than 16 kB
-    burst = 16_000 if ceiling_bps < 40_000_000_000 else 128_000
-    rate, ceiling = rate_bps // 8, ceiling_bps // 8
-    parameters = _CLASS.pack(
-        0, _ETHERNET, 0, 0, 0, min(rate, 0xFFFFFFFF),
-        0, _ETHERNET, 0, 0, 0, min(ceiling, 0xFFFFFFFF),
-        burst * 10**9 // rate // _TICK_NS, burst * 10**9 // ceiling // _TICK_NS, _QUANTUM, 0, 0,
-    )  # fmt: skip
-    options = (
-        attribute(1, parameters) + attribute(6, struct.pack("=Q", rate)) + attribute(7, struct.pack("=Q", ceiling))
-    )
-    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text("htb")) + attribute(_OPTIONS, options)
-    return Message(RTM_NEWTCLASS, NEW, body, f"{end.interface}: class")
+def _class(end: End, index: int, parent: int, handle: int, setting: qdisc.HtbClass, change: bool) -> Message:
+    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(setting.kind))
+    flags = REQUEST | ACK if change else NEW
+    return Message(RTM_NEWTCLASS, flags, body + attribute(_OPTIONS, setting.encode()), f"{end.interface}: class")
 
 
-def _netem(shape: Shape, seed: int) -> bytes:
-    rate = shape.rate_bps // 8
-    options = _NETEM.pack(0, shape.limit, _probability(shape.loss), 0, 0, 0)
-    options += attribute(6, struct.pack("=IiIi", min(rate, 0xFFFFFFFF), 0, 0, 0)) + attribute(
-        8, struct.pack("=Q", rate)
-    )
-    options += attribute(10, struct.pack("=q", shape.delay_ns)) + attribute(11, struct.pack("=q", shape.jitter_ns))
-    return options + attribute(14, struct.pack("=Q", seed))
+def _reading(name: str, planned: qdisc.Qdisc | qdisc.HtbClass, found: dict[int, bytes] | None) -> Reading:
+    return Reading(name, qdisc.described(planned), "missing" if found is None else _found(planned, found))
 
 
-def _probability(share: float) -> int:
-    return round(share * 0xFFFFFFFF)
-
-
-def _rates(rate_bps: int, ceiling_bps: int) -> str:
-    return f"rate {rate_bps // 8} ceiling {ceiling_bps // 8} B/s"
-
-
-def _describe(shape: Shape, seed: int) -> str:
-    loss, rate = _probability(shape.loss), shape.rate_bps // 8
-    return f"delay {shape.delay_ns} jitter {shape.jitter_ns} ns loss {loss} rate {rate} B/s limit {shape.limit} seed {seed}"
-
-
-def _described(attrs: dict[int, bytes] | None) -> str:
-    if attrs is None or attrs[_KIND] != text("netem"):
-        return "missing"
-    _, limit, loss, _, _, _ = _NETEM.unpack_from(attrs[_OPTIONS])
-    more = attributes(attrs[_OPTIONS][_NETEM.size :])
-    (delay,), (jitter,) = struct.unpack("=q", more[10]), struct.unpack("=q", more[11])
-    rate = struct.unpack("=Q", more[8])[0] if 8 in more else struct.unpack_from("=I", more[6])[0]
-    (seed,) = struct.unpack("=Q", more[14])
-    return f"delay {delay} jitter {jitter} ns loss {loss} rate {rate} B/s limit {limit} seed {seed}"
+def _found(planned: qdisc.Qdisc | qdisc.HtbClass, found: dict[int, bytes]) -> str:
+    kind = found[_KIND].rstrip(b"\0").decode()
+    if isinstance(planned, qdisc.HtbClass):
+        return qdisc.described(qdisc.HtbClass.decode(found[_OPTIONS]))
+    setting = qdisc.decode(kind, found.get(_OPTIONS, b""))
+    return kind if setting is None else qdisc.described(setting)
 
 
 def _qdiscs(netlink: Netlink, index: int) -> dict[int, dict[int, bytes]]:
@@ -152,14 +199,10 @@ def _qdiscs(netlink: Netlink, index: int) -> dict[int, dict[int, bytes]]:
     return found
 
 
-def _classes(netlink: Netlink, index: int) -> Iterator[tuple[int, str]]:
+def _class_options(netlink: Netlink, index: int) -> Iterator[tuple[int, dict[int, bytes]]]:
     for body in netlink.dump(RTM_GETTCLASS, _TC.pack(0, index, 0, 0, 0)):
         _, _, handle, _, _ = _TC.unpack_from(body)
-        options = attributes(attributes(body[_TC.size :])[_OPTIONS])
-        values = _CLASS.unpack(options[1])
-        rate = struct.unpack("=Q", options[6])[0] if 6 in options else values[5]
-        ceiling = struct.unpack("=Q", options[7])[0] if 7 in options else values[11]
-        yield handle, f"rate {rate} ceiling {ceiling} B/s"
+        yield handle, attributes(body[_TC.size :])
 
 
 def _statistics(attrs: dict[int, bytes]) -> tuple[int, int]:
