@@ -13,7 +13,7 @@ LONGEST_NAME = 50  # with "-local" and a number it is still a host name, which h
 LONGEST_SWITCH_NAME = 10
 LEAST_FREQUENCY = Fraction(1, 6000)
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_INTERFACE_OF_ANOTHER = re.compile(r"lo|all|default|ovs-.*|(eth|ue)[0-9]+|s[0-9]+-eth[0-9]+")
+_INTERFACE_OF_ANOTHER = re.compile(r"lo|all|default|ovs-.*|(eth|ue)[0-9]+|s[0-9]+-eth[0-9]+|w[0-9]+[ab]")
 
 
 def _name(text: str) -> str:

@@ -163,7 +163,7 @@ def problem(spec: LinkSpec) -> str:
     if not distribution.table:
         return "jitter is over the delay, and a packet cannot arrive before it was sent; lower it"
     most = spec.delay / -distribution.earliest
-    shown = quantity.show(int(most), "time")
+    shown = quantity.show(int(most) // 1000 * 1000, "time")
     return f"a {distribution.name} jitter would let packets arrive before they were sent; write at most {shown}"
 
 

@@ -222,6 +222,8 @@ def _explain(place: Place, error: dict[str, Any]) -> tuple[Place, str, Place]:
 _TYPES = {
     "dict_type": "write keys and values here, as in {30 s: gnb-name}",
     "list_type": "write a list here, each entry after a hyphen",
+    "bool_parsing": "write true or false here",
+    "bool_type": "write true or false here",
     "string_type": "write one word here, not a list or keys",
     "int_type": "write a whole number here",
     "int_parsing": "write a whole number here",

@@ -68,8 +68,8 @@ class Queue(Part):
 class End(Part):
     """One end of a link and the shape of what leaves there. `port` is the OpenFlow port, 0 at a host.
 
-    `seed` is netem's, for jitter and loss; queue n has `seed + n`. `wire` is the interface at the *other* end by which arrives what
-    leaves here, for a link whose queue is apart from its way; "" where one netem is both.
+    `seed` is netem's, for jitter and loss; queue n has `seed + n`. On a link whose queue is apart from its way, `wire` is the
+    interface by which what leaves here goes on to the other end; "" where one netem is both.
     """
 
     node: str

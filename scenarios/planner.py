@@ -179,9 +179,11 @@ class _Network:
     ) -> None:
         """What the first end sends goes `first`, what the second one sends goes the other way."""
         ways = (first, *(way for way in TOWARDS if way != first))
+        wired = name in self._dynamics or any(needs_wire(spec.towards(way)) for way in ways)
+        wires = (f"w{len(self.links)}b", f"w{len(self.links)}a") if wired else ("", "")
         one, other = (
-            self._end(name, number, here, there[1], spec.towards(way), self._changing(name, way))
-            for number, (here, there, way) in enumerate(zip((a, b), (b, a), ways, strict=True))
+            self._end(name, number, here, wires[number], spec.towards(way), self._changing(name, way))
+            for number, (here, way) in enumerate(zip((a, b), ways, strict=True))
         )
         self.links.append(p.Link(name=name, ends=(one, other)))
 
@@ -200,13 +202,12 @@ class _Network:
         link: str,
         number: int,
         here: tuple[str, str, int],
-        there: str,
+        wire: str,
         spec: LinkSpec,
         dynamics: list[Dynamics],
     ) -> p.End:
-        """One end of a link, which sends to the interface `there`; its changes are noted."""
+        """One end of a link; its changes are noted."""
         node, interface, port = here
-        wired = needs_wire(spec) or bool(dynamics)
         if spec.distribution is not None and spec.distribution.table:
             self.distributions[spec.distribution.name] = list(spec.distribution.table)
         for time, changed in timeline(dynamics, spec, self._scenario.duration):
@@ -219,10 +220,10 @@ class _Network:
             node=node,
             interface=interface,
             port=port,
-            shape=shape(spec, self._clock, wired=wired),
+            shape=shape(spec, self._clock, wired=bool(wire)),
             queues=self._queues(port, spec.rate),
             seed=draw,
-            wire=f"{there}-w" if wired else "",
+            wire=wire,
         )
 
     def _queues(self, port: int, rate: int) -> list[p.Queue]:

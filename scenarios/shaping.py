@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
+from math import ceil
 from typing import Literal
 
 from scenarios import plan as p
@@ -46,7 +47,7 @@ def shape(spec: LinkSpec, clock: Clock, *, wired: bool, first_rate: int | None =
         corrupt=float(spec.corrupt or 0),
         duplicate=float(spec.duplicate or 0),
         reorder=float(spec.reorder or 0),
-        limit=max(FEWEST_PACKETS, int(packets)),
+        limit=max(FEWEST_PACKETS, ceil(packets)),
         queue=_buffer(spec, first_rate or spec.rate) if wired else None,
         burst_ns=WIRED_BURST_NS[clock] if wired else burst_bytes * 8 * SECOND // spec.rate,
     )
@@ -85,8 +86,11 @@ def timeline(dynamics: Sequence[Dynamics], spec: LinkSpec, duration: int) -> lis
             track = tracks.setdefault(name, [])
             before = track[-1][1] if track else getattr(spec, name)
             track.extend(_way_to(change, name, before, target))
-    times = sorted({time for track in tracks.values() for time, _ in track if time < duration})
-    return [(time, spec.model_copy(update=_at(tracks, time))) for time in times]
+    states: dict[int, LinkSpec] = {}
+    for time, name, value in sorted((time, name, value) for name, track in tracks.items() for time, value in track):
+        if time < duration:
+            spec = states[time] = spec.model_copy(update={name: value})
+    return list(states.items())
 
 
 def _way_to(
@@ -110,12 +114,3 @@ def _whole(name: str, value: Fraction) -> int | Fraction:
     if name == "loss":
         return value
     return int(value) // 8 * 8 if name == "rate" else int(value)
-
-
-def _at(tracks: dict[str, list[tuple[int, int | Fraction]]], time: int) -> dict[str, int | Fraction]:
-    values = {}
-    for name, track in tracks.items():
-        passed = [value for at, value in track if at <= time]
-        if passed:
-            values[name] = passed[-1]
-    return values

@@ -4,7 +4,7 @@ import csv
 import io
 from bisect import bisect_right
 from fractions import Fraction
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 from typing import NamedTuple
 
 SCALE = 8192  # netem's unit of a deviation (NETEM_DIST_SCALE)
@@ -72,11 +72,22 @@ def _normal() -> list[int]:
 
 
 def _pareto() -> list[int]:
-    """Quantiles of Pareto's with shape 3 (as in iproute2), made to have mean 0 and deviation 1, cut at four deviations.
+    """Quantiles of Pareto's distribution with shape 3 (as in iproute2), its tail cut, with mean 0 and deviation 1 after that.
 
-    Mean a/(a-1) = 3/2 and variance a/((a-1)^2 (a-2)) = 3/4 (N. Johnson et al., Continuous Univariate Distributions 1, ch. 20).
+    The tail ends at 3.7 deviations: a table's values have 16 bits, four deviations.
     """
-    return [_cut(((1 - (i + 0.5) / _POINTS) ** (-1 / 3) - 1.5) / 0.75**0.5) for i in range(_POINTS)]
+    quantiles = [(1 - (i + 0.5) / _POINTS) ** (-1 / 3) for i in range(_POINTS)]
+    low, high = 1.0, 2.0  # in units of the distribution's own deviation: the more is cut, the wider the rest has to be
+    for _ in range(50):
+        width = (low + high) / 2
+        table = _centred([min(width * (q - 1.5) / 0.75**0.5, 3.7) for q in quantiles])
+        low, high = (width, high) if fmean(v * v for v in table) < 1 else (low, width)
+    return [_cut(value) for value in table]
+
+
+def _centred(values: list[float]) -> list[float]:
+    mean = fmean(values)
+    return [value - mean for value in values]
 
 
 def _cut(deviations: float) -> int:

@@ -4,9 +4,10 @@ A plain link is a netem: rate, delay, jitter and loss, and a queue counted in pa
 1:ffff at the link's rate, a class 1:(n+1) for queue n, and a netem as each leaf; OpenFlow's `set_queue: n` selects that class.
 netem adds the time that a packet takes to be sent, which HTB alone does not have.
 
-A link with a wire keeps its queue apart from its way: HTB with a queue of bytes (or fq_codel) as each leaf at the sender; and at
-the receiver, what arrives goes through an interface of its own, whose netem gives sending time, delay and impairments. There a
-queue drops by its length alone, CoDel sees the queue that it controls, and a new rate holds for the next packet.
+A link with a wire keeps its queue apart from its way. Each end has HTB with a queue of bytes (or fq_codel) as each leaf; between
+the ends are two more interfaces, joined by redirecting filters, whose netems give sending time, delay and impairments. There a
+queue drops by its length alone, CoDel sees the queue that it controls, and a new rate holds for the next packet. (What arrives
+cannot be redirected at a switch's own port: Open vSwitch deletes what hangs there whenever it looks at its ports anew.)
 """
 
 import struct
@@ -59,12 +60,12 @@ def sending(end: End, index: int, *, change: bool = False) -> list[Message]:
 
 
 def wire(end: End, index: int, table: Sequence[int], *, change: bool = False) -> Message:
-    """The way of what this end sends, on the interface for it at the other end. An empty `table` is uniform jitter."""
+    """The way of what this end sends, at the interface that leads to the other end. An empty `table` is uniform jitter."""
     return _qdisc(end, index, _ROOT, _NETEM, _way(end, table), change)
 
 
-def arriving(end: End, index: int, wire_index: int) -> list[Message]:
-    """At the other end, whose index it is: all that arrives goes by the wire."""
+def onto_wire(end: End, index: int, wire_index: int) -> list[Message]:
+    """At the interface to which this end leads: all that arrives leaves by the wire."""
     body = _TC.pack(0, index, 0, _HOOK, _FIRST | _ALL_PROTOCOLS) + attribute(_KIND, text("matchall"))
     body += attribute(_OPTIONS, qdisc.redirect(wire_index))
     return [

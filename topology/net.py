@@ -1,8 +1,8 @@
 """The network of a plan, up: Mininet's nodes, one OVSDB transaction for all bridges, netlink for all links."""
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import mininet.net
@@ -14,8 +14,6 @@ from scenarios.plan import Link as PlannedLink
 from topology import link, namespace, netlink, openvswitch
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
-
-Index = Callable[[str], int]
 
 
 class Network(mininet.net.Mininet):
@@ -45,9 +43,9 @@ class Network(mininet.net.Mininet):
         openvswitch.transact(["--if-exists del-br " + switch.name for switch in self.switches])
         for node in (*self.hosts, *self.switches):
             node.terminate()
-        here = [end.interface for end, other in self._ends() if end.port and other.port]
-        wires = [end.wire for end, other in self._ends() if end.wire and other.port]
-        for name in (*here[::2], *wires):  # a veth takes its peer with it
+        wires = [end.wire for end, _ in self._ends() if end.wire]
+        plain = [end.interface for end, other in self._ends() if end.port and other.port and not end.wire]
+        for name in (*wires, *plain[::2]):  # a veth takes its peer with it
             self._root.request([netlink.delete(socket.if_nametoindex(name), name)])
 
     def hand_over(self, device: Device, place: int) -> None:
@@ -57,62 +55,65 @@ class Network(mininet.net.Mininet):
             f"add-port {after.cell} {device.interface} -- set Interface {device.interface} ofport_request={after.port}"
         )
         openvswitch.transact([f"del-port {before.cell} {device.interface}", port])
-        end, other = next(pair for pair in self._ends() if pair[0].interface == device.interface)
-        self._root.request(_port(end, other))
+        end = next(end for end in self._switch_ends() if end.interface == device.interface)
+        self._root.request(link.sending(end, socket.if_nametoindex(end.interface)))
 
     def change(self, change: Change) -> Iterator[tuple[End, link.Reading]]:
         """Gives an end of a link another shape, packets and classes as they are; gives every setting as read back."""
         ends = list(self._now[change.link])
         ends[change.end] = end = replace(ends[change.end], shape=change.shape, queues=change.queues)
         self._now[change.link] = (ends[0], ends[1])
-        other = ends[1 - change.end]
-        with self._at(end) as (there, index):
-            there.request(link.sending(end, index(end.interface), change=True))
-            for reading in link.read_back(end, index(end.interface), there):
-                yield end, reading
-        with self._at(other) as (there, index):
-            there.request([link.wire(end, index(end.wire), (), change=True)])
-            yield end, link.read_back_wire(end, index(end.wire), there)
+        with self._at(end) as there:
+            index = socket.if_nametoindex(end.interface)
+            there.request(link.sending(end, index, change=True))
+            yield from ((end, reading) for reading in link.read_back(end, index, there))
+        wire = socket.if_nametoindex(end.wire)
+        self._root.request([link.wire(end, wire, (), change=True)])
+        yield end, link.read_back_wire(end, wire, self._root)
 
     def read_back(self) -> Iterator[tuple[End, link.Reading]]:
         """Every setting of every interface, as planned and as the kernel has it."""
-        for end, other in self._ends():
-            with self._at(end) as (there, index):
-                for reading in link.read_back(end, index(end.interface), there):
-                    yield end, reading
-                if other.wire:
-                    yield other, link.read_back_wire(other, index(other.wire), there)
+        for end, _ in self._ends():
+            with self._at(end) as there:
+                index = socket.if_nametoindex(end.interface)
+                yield from ((end, reading) for reading in link.read_back(end, index, there))
+            if end.wire:
+                yield end, link.read_back_wire(end, socket.if_nametoindex(end.wire), self._root)
 
     def counts(self) -> Iterator[tuple[PlannedLink, End, link.Count]]:
-        """What each queue of each switch's port has sent and dropped, and what the wires to switches have lost."""
+        """What each queue of each switch's port has sent and dropped, and what each wire has lost."""
         for planned in self.plan.links:
-            for end, other in _both_ways(self._now[planned.name]):
-                if not end.port:
-                    continue
-                for count in link.counts(end, socket.if_nametoindex(end.interface), self._root):
-                    yield planned, end, count
-                if other.wire:
-                    yield planned, other, link.wire_count(socket.if_nametoindex(other.wire), self._root)
+            for end in self._now[planned.name]:
+                if end.port:
+                    for count in link.counts(end, socket.if_nametoindex(end.interface), self._root):
+                        yield planned, end, count
+                if end.wire:
+                    yield planned, end, link.wire_count(socket.if_nametoindex(end.wire), self._root)
 
     def _make_links(self) -> None:
+        with ExitStack() as files:
+            namespaces = {
+                host.name: files.enter_context(namespace.path(host.name).open()).fileno() for host in self.plan.hosts
+            }
+            messages: list[netlink.Message] = []
+            for number, planned in enumerate(self.plan.links):
+                messages += self._veths(planned, number, namespaces)
+            self._root.request(messages)
+
+    def _veths(self, planned: PlannedLink, number: int, namespaces: dict[str, int]) -> Iterator[netlink.Message]:
+        """A plain link's ends are each other's peers; each end of a wired one is that of the interface by which it is reached."""
         macs = {host.name: host.mac for host in self.plan.hosts}
-        messages = []
-        files = []
-        for number, planned in enumerate(self.plan.links):
-            host, switch = sorted(planned.ends, key=lambda end: end.port)
-            mac = f"02:01:00:00:{number >> 8:02x}:{number & 255:02x}"
-            if host.port:
-                peer_mac = f"02:02:00:00:{number >> 8:02x}:{number & 255:02x}"
-                messages.append(netlink.veth(switch.interface, host.interface, mac, peer_mac))
-            else:
-                files.append(namespace.path(host.node).open())
-                messages.append(
-                    netlink.veth(switch.interface, host.interface, mac, macs[host.node], files[-1].fileno())
-                )
-        messages += [netlink.ifb(end.wire) for end, other in self._ends() if end.wire and other.port]
-        self._root.request(messages)
-        for file in files:
-            file.close()
+
+        def mac(end: End, kind: int) -> str:
+            return macs.get(end.node) or f"02:{kind:02x}:00:00:{number >> 8:02x}:{number & 255:02x}"
+
+        a, b = sorted(planned.ends, key=lambda end: end.port)
+        if not a.wire:
+            yield netlink.veth(b.interface, a.interface, mac(b, 1), mac(a, 2), namespaces.get(a.node))
+            return
+        for kind, (end, other) in enumerate(((a, b), (b, a)), 1):
+            middle = f"02:{kind + 2:02x}:00:00:{number >> 8:02x}:{number & 255:02x}"
+            yield netlink.veth(other.wire, end.interface, middle, mac(end, kind), namespaces.get(end.node))
 
     def _make_bridges(self) -> None:
         commands = []
@@ -134,78 +135,64 @@ class Network(mininet.net.Mininet):
     def _shape_and_raise(self) -> None:
         """Queues first, then up; Open vSwitch has taken the ports already, for taking one deletes its queues."""
         messages = []
+        for end in self._switch_ends():
+            index = socket.if_nametoindex(end.interface)
+            messages += [*link.sending(end, index), netlink.up(index, end.interface)]
         for end, other in self._ends():
-            if end.port:
-                messages += _port(end, other)
-                if other.wire:
-                    messages.append(link.wire(other, socket.if_nametoindex(other.wire), self._table(other)))
-                messages.append(netlink.up(socket.if_nametoindex(end.interface), end.interface))
+            if end.wire:
+                wire, opposite = socket.if_nametoindex(end.wire), socket.if_nametoindex(other.wire)
+                table = self.plan.distributions.get(end.shape.distribution, ())
+                messages += [
+                    link.wire(end, wire, table),
+                    *link.onto_wire(end, opposite, wire),
+                    netlink.up(wire, end.wire),
+                ]
         self._root.request(messages)
 
     def _configure_hosts(self) -> None:
         hosts = {host.name: host for host in self.plan.hosts}
-        for end, other in self._ends():
+        for end, _ in self._ends():
             if not end.port:
-                with self._at(end) as (here, index):
-                    self._configure_host(hosts[end.node], end, other, here, index)
-
-    def _configure_host(self, host: PlannedHost, end: End, other: End, here: netlink.Netlink, index: Index) -> None:
-        gateway_ip, gateway_mac = GATEWAY
-        eth, lo = index(end.interface), index("lo")
-        if other.wire:
-            here.request([netlink.ifb(other.wire)])
-            wire = index(other.wire)
-            here.request([link.wire(other, wire, self._table(other)), *link.arriving(other, eth, wire)])
-        here.request(
-            [
-                netlink.up(lo, "lo"),
-                *link.sending(end, eth),
-                netlink.up(eth, end.interface),
-                netlink.address(eth, host.ip, 32),
-                netlink.default_route(eth, gateway_ip),
-                netlink.neighbour(eth, gateway_ip, gateway_mac),
-            ]
-        )
-        _set_tcp(host)
-
-    def _table(self, end: End) -> Sequence[int]:
-        return self.plan.distributions.get(end.shape.distribution, ())
+                with self._at(end) as there:
+                    _configure_host(hosts[end.node], end, there)
 
     def _ends(self) -> Iterator[tuple[End, End]]:
         """Each end of each link as it is now, with the other one."""
-        for ends in self._now.values():
-            yield from _both_ways(ends)
+        for a, b in self._now.values():
+            yield from ((a, b), (b, a))
 
     def _switch_ends(self) -> Iterator[End]:
         return (end for end, _ in self._ends() if end.port)
 
     @contextmanager
-    def _at(self, end: End) -> Iterator[tuple[netlink.Netlink, Index]]:
-        """A routing socket where an end is, and how interfaces are numbered there; this thread is there meanwhile."""
+    def _at(self, end: End) -> Iterator[netlink.Netlink]:
+        """A routing socket where an end is; this thread is there meanwhile."""
         if end.port:
-            yield self._root, socket.if_nametoindex
+            yield self._root
             return
-        with namespace.inside(end.node):
-            here = netlink.Netlink()
-            try:
-                yield here, socket.if_nametoindex
-            finally:
-                here.close()
+        with namespace.inside(end.node), closing(netlink.Netlink()) as there:
+            yield there
 
 
-def _both_ways(ends: tuple[End, End]) -> tuple[tuple[End, End], tuple[End, End]]:
-    return ends, (ends[1], ends[0])
-
-
-def _port(end: End, other: End) -> list[netlink.Message]:
-    """What a port of a switch loses when Open vSwitch takes it: its queues, and where to what arrives goes."""
-    index = socket.if_nametoindex(end.interface)
-    arriving = link.arriving(other, index, socket.if_nametoindex(other.wire)) if other.wire else []
-    return [*link.sending(end, index), *arriving]
+def _configure_host(host: PlannedHost, end: End, here: netlink.Netlink) -> None:
+    """In the namespace where this thread is."""
+    gateway_ip, gateway_mac = GATEWAY
+    eth, lo = socket.if_nametoindex(end.interface), socket.if_nametoindex("lo")
+    here.request(
+        [
+            netlink.up(lo, "lo"),
+            *link.sending(end, eth),
+            netlink.up(eth, end.interface),
+            netlink.address(eth, host.ip, 32),
+            netlink.default_route(eth, gateway_ip),
+            netlink.neighbour(eth, gateway_ip, gateway_mac),
+        ]
+    )
+    _set_tcp(host)
 
 
 def _set_tcp(host: PlannedHost) -> None:
-    """In the namespace where this thread is; what a namespace begins with is not set again."""
+    """What a namespace begins with is not set again."""
     settings = {
         "tcp_congestion_control": (host.congestion_control, "cubic"),
         "tcp_ecn": ("1" if host.ecn else "2", "2"),

@@ -116,13 +116,6 @@ def veth(name: str, peer: str, mac: str, peer_mac: str, peer_namespace: int | No
     return Message(RTM_NEWLINK, NEW, body, f"link {name}")
 
 
-def ifb(name: str) -> Message:
-    """An interface whose only use is its queueing discipline, for what arrives at another one."""
-    info = attribute(18, attribute(1, text("ifb")))
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, _UP, _UP) + attribute(3, text(name)) + info
-    return Message(RTM_NEWLINK, NEW, body, f"interface {name}")
-
-
 def delete(index: int, name: str) -> Message:
     return Message(RTM_DELLINK, REQUEST | ACK, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0), f"delete {name}")
 

@@ -5,7 +5,7 @@ Layouts and units are those of linux/pkt_sched.h and pkt_cls.h. `described` show
 
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 from topology.netlink import attribute, attributes
@@ -200,8 +200,8 @@ def redirect(index: int) -> bytes:
 
 def described(setting: Qdisc | HtbClass) -> str:
     """One line: "delay_ns 5000000 rate 125000000 limit 100"; what is off is left out."""
-    fields = {name: getattr(setting, name) for name in setting.__dataclass_fields__ if name != "table"}
-    words = [f"{name} {_word(value)}" for name, value in fields.items() if value not in (None, 0, False)]
+    named = [(field.name, getattr(setting, field.name)) for field in fields(setting) if field.name != "table"]
+    words = [f"{name} {_word(value)}" for name, value in named if value not in (None, 0, False)]
     return " ".join([setting.kind, *words])
 
 

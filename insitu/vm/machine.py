@@ -63,7 +63,7 @@ class Machine:
             f"mem={self.memory_mb}M",
             *("ipv6.disable=1", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init=/proc/self/cwd/init"),
             *("con=null", "con0=null,fd:2", "con1=fd:0,fd:1", "loglevel=5"),
-            *("printk.devkmsg=on", "panic=-1", "noreboot"),
+            *("printk.devkmsg=on", "ifb.numifbs=0", "dummy.numdummies=0", "panic=-1", "noreboot"),
         ]
 
 
