@@ -23,8 +23,8 @@ from scenarios import plan as plans
 from scenarios import records
 from scenarios.plan import Change, Device, End, Library, Plan
 from topology import namespace, openvswitch
-from topology.link import Reading
 from topology.net import Network
+from topology.tree import Reading
 
 SECOND = 1_000_000_000
 DRAIN_S = 15.0  # in which the processes end after the run

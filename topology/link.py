@@ -1,214 +1,177 @@
-"""What one direction of a link is in the kernel: the qdisc tree of the interface that sends, and the wire that it goes by.
+"""A link for any Mininet script: `Mininet(topo, link=Link)`. It takes TCLink's parameters, and those of a scenario's links.
 
-A plain link is a netem: rate, delay, jitter and loss, and a queue counted in packets. With slices it is HTB at 1:, a root class
-1:ffff at the link's rate, a class 1:(n+1) for queue n, and a netem as each leaf; OpenFlow's `set_queue: n` selects that class.
-netem adds the time that a packet takes to be sent, which HTB alone does not have.
+    net.addLink(h1, s1, rate="10 Gbit/s", delay="5 ms", queue="20 ms", params1={"loss": "1 %"})
 
-A link with a wire keeps its queue apart from its way. Each end has HTB with a queue of bytes (or fq_codel) as each leaf; between
-the ends are two more interfaces, joined by redirecting filters, whose netems give sending time, delay and impairments. There a
-queue drops by its length alone, CoDel sees the queue that it controls, and a new rate holds for the next packet. (What arrives
-cannot be redirected at a switch's own port: Open vSwitch deletes what hangs there whenever it looks at its ports anew.)
+TCLink's: `bw` (Mbit/s), `delay` and `jitter` ("5ms", or a number of us), `loss` (%), `max_queue_size` (packets), `enable_ecn`.
+A scenario's: `rate delay jitter distribution loss bursts corrupt duplicate reorder queue aqm ecn`, as strings. Without a rate it is
+40 Gbit/s.
+`intf.config(bw=5)` changes one direction while packets are on their way. Open vSwitch's queues and links go together:
+`queues={1: 0.4, 2: (0.3, 0.6)}` gives queue 1 of that port 40 % of the rate, queue 2 30 % and at most 60 %.
 """
 
-import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import NamedTuple
+import difflib
+import itertools
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
 
-from msgspec.structs import astuple
+import mininet.link
+from mininet.node import Node
+from pydantic import ValidationError
 
+from scenarios import shaping
+from scenarios.links import LinkSpec
 from scenarios.plan import End, Queue
-from topology import qdisc
-from topology.netlink import ACK, CREATE, NEW, REPLACE, REQUEST, Message, Netlink, attribute, attributes, text
+from topology import namespace, netlink, tree
+from topology.netlink import Netlink
 
-RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTCLASS, RTM_GETTCLASS, RTM_NEWTFILTER = 36, 38, 40, 42, 44
-_TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
-_KIND, _OPTIONS, _STATS2 = 1, 2, 7
-_ROOT, _INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
-_HTB, _TOP, _NETEM, _HOOK = 0x00010000, 0x0001FFFF, 0x00100000, 0xFFFF0000
-_ALL_PROTOCOLS, _FIRST = 0x0300, 1 << 16  # htons(ETH_P_ALL), the filter's priority
-_QUANTUM = 1514  # bytes that a class may send before the next has its turn
-_FRAME = 1514
-
-
-class Reading(NamedTuple):
-    """A setting as it was planned and as the kernel has it."""
-
-    setting: str
-    planned: str
-    read: str
+UNLIMITED = "40 Gbit/s"  # the fastest rate that is known to be exact
+_OURS = tuple(name for name in LinkSpec.model_fields if name not in ("up", "down"))
+_TCLINKS = ("bw", "max_queue_size", "enable_ecn")
+# What Mininet itself gives to a link and an interface, or TCLink to `tc`, without a meaning here
+_PASSED_ON = (
+    *("port", "mac", "ip", "ifconfig", "up", "moveIntfFn", "use_htb", "gro", "txo", "rxo", "speedup", "intf"),
+    *(f"{name}{end}" for name in ("port", "intfName", "addr", "params", "cls") for end in (1, 2)),
+)
+_numbers = itertools.count()
 
 
-class Count(NamedTuple):
-    """What one queue, or the wire, has let through and dropped."""
+class Interface(mininet.link.TCIntf):
+    """One end of a link. It is a TCIntf, so that Mininet sets it again after Open vSwitch has taken, and cleared, it."""
 
-    queue: int | None
-    bytes: int
-    dropped: int
+    _shaped: End | None = None
+
+    def config(self, **params: Any) -> dict[str, Any]:
+        """Sets what is given; the rest stays. Raises ValueError for what no link can do."""
+        self.params: dict[str, Any] = {**self.params, **params}
+        result: dict[str, Any] = mininet.link.Intf.config(
+            self, **{k: v for k, v in params.items() if k in ("mac", "ip", "ifconfig", "up")}
+        )
+        if getattr(self.link, "ready", False):
+            self.shape()
+        return result
+
+    def shape(self) -> None:
+        """Makes the queues of this end and its wire, or changes them as they are."""
+        spec = _spec(f"{self.name}", self.params)
+        made = shaping.shape(spec, "virtual" if _virtual() else "real", wired=True)
+        seed = self._shaped.seed if self._shaped else int.from_bytes(os.urandom(6), "big")
+        queues = _queues(spec.rate, self.params.get("queues") or {})
+        end = End(
+            node=self.node.name, interface=self.name, port=0, shape=made, queues=queues, seed=seed, wire=self.wire
+        )
+        table = () if spec.distribution is None else spec.distribution.table
+        with self._routing() as there:
+            index = socket.if_nametoindex(self.name)
+            there.request(tree.sending(end, index, change=tree.is_shaped(index, there)))
+        with closing(Netlink()) as here:
+            wire, arriving = socket.if_nametoindex(self.wire), socket.if_nametoindex(self.arriving)
+            if self._shaped is None:
+                here.request(
+                    [tree.wire(end, wire, table), *tree.onto_wire(end, arriving, wire), netlink.up(wire, self.wire)]
+                )
+            else:
+                here.request([tree.wire(end, wire, table, change=True)])
+        self._shaped = end
+
+    def readings(self) -> list[tree.Reading]:
+        """Every setting as it was asked for and as the kernel has it."""
+        assert self._shaped is not None, "a link shapes its ends when it is made"
+        with self._routing() as there:
+            found = list(tree.read_back(self._shaped, socket.if_nametoindex(self.name), there))
+        with closing(Netlink()) as here:
+            return [*found, tree.read_back_wire(self._shaped, socket.if_nametoindex(self.wire), here)]
+
+    @property
+    def wire(self) -> str:
+        """The interface by which what this one sends goes on to the other end."""
+        return str(self.link.wires[1 if self.link.intf1 is self else 0])
+
+    @property
+    def arriving(self) -> str:
+        return str(self.link.wires[0 if self.link.intf1 is self else 1])
+
+    @contextmanager
+    def _routing(self) -> Iterator[Netlink]:
+        with namespace.inside_of(_namespace(self.node)), closing(Netlink()) as there:
+            yield there
 
 
-def sending(end: End, index: int, *, change: bool = False) -> list[Message]:
-    """The tree of the interface that sends, in the order that the kernel takes; a change leaves packets and classes as they are."""
-    if not end.wire and not end.queues:
-        return [_qdisc(end, index, _ROOT, _NETEM, _netem(end, end.seed), change)]
-    messages = [] if change else [_qdisc(end, index, _ROOT, _HTB, qdisc.Htb(default=1))]
-    messages.append(_class(end, index, _HTB, _TOP, _whole(end), change))
-    for queue in _classes(end):
-        messages.append(_class(end, index, _TOP, _class_of(queue), _share(end, queue), change))
-        messages.append(_qdisc(end, index, _class_of(queue), _leaf_of(queue), _leaf(end, queue), change))
-    return messages
+class Link(mininet.link.Link):
+    """Two interfaces, each direction with its own settings (`params1` for what the first node sends)."""
+
+    def __init__(self, node1: Node, node2: Node, **params: Any) -> None:
+        self.ready = False
+        number = next(_numbers)
+        self.wires = (f"w{os.getpid() % 100000}-{number}a", f"w{os.getpid() % 100000}-{number}b")
+        for key in ("params1", "params2"):
+            _spec(f"{node1}-{node2}", {**params, **(params.get(key) or {})})
+        super().__init__(node1, node2, **{**params, "intf": Interface})
+        self.ready = True
+        self.intf1.shape()
+        self.intf2.shape()
+
+    def makeIntfPair(
+        self, intfname1: str, intfname2: str, addr1: str | None, addr2: str | None, node1: Node, node2: Node, **_: Any
+    ) -> None:
+        """Mininet's Link calls this: each end is a pair with an interface of the wire, which stays in this namespace."""
+        ends = ((self.wires[0], intfname1, addr1, node1), (self.wires[1], intfname2, addr2, node2))
+        with closing(Netlink()) as here:
+            for wire, name, mac, node in ends:
+                with _namespace(node).open() as there:
+                    here.request([netlink.veth(wire, name, None, mac, there.fileno())])
 
 
-def wire(end: End, index: int, table: Sequence[int], *, change: bool = False) -> Message:
-    """The way of what this end sends, at the interface that leads to the other end. An empty `table` is uniform jitter."""
-    return _qdisc(end, index, _ROOT, _NETEM, _way(end, table), change)
+def _namespace(node: Node) -> Path:
+    return Path(f"/proc/{node.pid if node.inNamespace else 'self'}/ns/net")
 
 
-def onto_wire(end: End, index: int, wire_index: int) -> list[Message]:
-    """At the interface to which this end leads: all that arrives leaves by the wire."""
-    body = _TC.pack(0, index, 0, _HOOK, _FIRST | _ALL_PROTOCOLS) + attribute(_KIND, text("matchall"))
-    body += attribute(_OPTIONS, qdisc.redirect(wire_index))
+def _virtual() -> bool:
+    """Whether the machine's clock waits for its programs: the kernel's command line says so."""
+    return "time-travel" in Path("/proc/cmdline").read_text()
+
+
+def _spec(where: str, params: Mapping[str, Any]) -> LinkSpec:
+    """What one direction is to be. Raises ValueError in one line."""
+    known = (*_OURS, *_TCLINKS, *_PASSED_ON, "queues")
+    for name in params:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ValueError(
+                f'{where}: no parameter "{name}" of a link' + (f'; did you mean "{near[0]}"?' if near else "")
+            )
+    said = {name: params[name] for name in _OURS if params.get(name) is not None}
+    said |= {name: f"{said[name]} us" for name in ("delay", "jitter") if isinstance(said.get(name), int | float)}
+    if isinstance(said.get("loss"), int | float):
+        said["loss"] = f"{said['loss']} %"
+    if params.get("bw") is not None:
+        said["rate"] = f"{params['bw']} Mbit/s"
+    if params.get("max_queue_size") is not None:
+        said["queue"] = f"{params['max_queue_size'] * shaping.FRAME_BYTES} B"
+    if params.get("enable_ecn"):
+        said["aqm"] = "fq_codel"
+    try:
+        spec = LinkSpec.model_validate({"rate": UNLIMITED, **said})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise ValueError(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+    if wrong := shaping.too_short(spec):
+        raise ValueError(f"{where}: queue: {wrong}")
+    return spec
+
+
+def _queues(rate: int, shares: Mapping[int, float | tuple[float, float]]) -> list[Queue]:
+    """Open vSwitch's queues; queue 0, for what names none, has what the others leave."""
+    pairs = {number: share if isinstance(share, tuple) else (share, 1.0) for number, share in shares.items()}
+    rest = 1 - sum(share for share, _ in pairs.values())
+    if rest <= 0 and 0 not in pairs:
+        raise ValueError("the queues leave nothing for queue 0, which takes what names none")
+    given = ({0: (rest, 1.0)} | pairs) if pairs else {}
     return [
-        _qdisc(end, index, _INGRESS, _HOOK, qdisc.Ingress()),
-        Message(RTM_NEWTFILTER, REQUEST | ACK | CREATE | REPLACE, body, f"{end.wire}: redirect"),
+        Queue(number=n, slice=f"queue {n}", rate_bps=int(rate * share) // 8 * 8, ceiling_bps=int(rate * most) // 8 * 8)
+        for n, (share, most) in sorted(given.items())
     ]
-
-
-def read_back(end: End, index: int, netlink: Netlink) -> Iterator[Reading]:
-    """Every setting of an interface that sends, beside what the kernel says."""
-    found = _qdiscs(netlink, index)
-    if not end.wire and not end.queues:
-        yield _reading("link", _netem(end, end.seed), found.get(_ROOT))
-        return
-    classes = dict(_class_options(netlink, index))
-    yield _reading("class top", _whole(end), classes.get(_TOP))
-    for queue in _classes(end):
-        yield _reading(f"class {queue.slice}", _share(end, queue), classes.get(_class_of(queue)))
-        yield _reading(f"queue {queue.slice}", _leaf(end, queue), found.get(_class_of(queue)))
-
-
-def read_back_wire(end: End, index: int, netlink: Netlink) -> Reading:
-    """The settings of the way that what this end sends takes."""
-    return _reading("wire", _way(end), _qdiscs(netlink, index).get(_ROOT))
-
-
-def counts(end: End, index: int, netlink: Netlink) -> list[Count]:
-    """What each queue of an interface (0 where it has none) has sent and dropped."""
-    found = _qdiscs(netlink, index)
-    plain = not end.wire and not end.queues
-    numbers = {_ROOT: 0} if plain else {_class_of(queue): queue.number for queue in _classes(end)}
-    return [Count(number, *_statistics(found[parent])) for parent, number in numbers.items()]
-
-
-def wire_count(index: int, netlink: Netlink) -> Count:
-    """What a wire has carried and lost."""
-    return Count(None, *_statistics(_qdiscs(netlink, index)[_ROOT]))
-
-
-def _classes(end: End) -> list[Queue]:
-    """The slices' queues; a host's end has one for everything."""
-    return end.queues or [Queue(number=0, slice="all", rate_bps=end.shape.rate_bps, ceiling_bps=end.shape.rate_bps)]
-
-
-def _whole(end: End) -> qdisc.HtbClass:
-    rate = end.shape.rate_bps // 8
-    return qdisc.HtbClass(rate, rate, _ticks(end.shape.burst_ns), _QUANTUM)
-
-
-def _share(end: End, queue: Queue) -> qdisc.HtbClass:
-    return qdisc.HtbClass(queue.rate_bps // 8, queue.ceiling_bps // 8, _ticks(end.shape.burst_ns), _QUANTUM)
-
-
-def _ticks(burst_ns: int) -> int:
-    return burst_ns // qdisc.TICK_NS * qdisc.TICK_NS
-
-
-def _leaf(end: End, queue: Queue) -> qdisc.Qdisc:
-    buffer = end.shape.queue
-    if buffer is None:
-        return _netem(end, end.seed + queue.number)
-    if buffer.discipline == "fifo":
-        return qdisc.Bfifo(buffer.bytes)
-    return qdisc.FqCodel(max(1, buffer.bytes // _FRAME), buffer.ecn)
-
-
-def _netem(end: End, seed: int) -> qdisc.Netem:
-    shape = end.shape
-    rate, loss = shape.rate_bps // 8, _chance(shape.loss)
-    return qdisc.Netem(shape.delay_ns, shape.jitter_ns, rate, shape.limit, loss, seed=seed)
-
-
-def _way(end: End, table: Sequence[int] = ()) -> qdisc.Netem:
-    shape = end.shape
-    bursts = None if shape.bursts is None else qdisc.Gemodel(*map(_chance, astuple(shape.bursts)))
-    return replace(
-        _netem(end, end.seed),
-        bursts=bursts,
-        corrupt=_chance(shape.corrupt),
-        duplicate=_chance(shape.duplicate),
-        reorder=_chance(shape.reorder),
-        table=table,
-    )
-
-
-def _chance(share: float) -> int:
-    return round(share * qdisc.CERTAIN)
-
-
-def _class_of(queue: Queue) -> int:
-    return _HTB | (queue.number + 1)
-
-
-def _leaf_of(queue: Queue) -> int:
-    return (0x10 + queue.number) << 16
-
-
-def _qdisc(end: End, index: int, parent: int, handle: int, setting: qdisc.Qdisc, change: bool = False) -> Message:
-    flags = REQUEST | ACK if change else REQUEST | ACK | CREATE | REPLACE
-    if change and isinstance(setting, qdisc.Netem):
-        setting = replace(setting, seed=None)  # a seed would begin the same random numbers again
-    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(setting.kind))
-    what = f"{end.interface}: {setting.kind}"
-    return Message(RTM_NEWQDISC, flags, body + attribute(_OPTIONS, setting.encode()), what)
-
-
-def _class(end: End, index: int, parent: int, handle: int, setting: qdisc.HtbClass, change: bool) -> Message:
-    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(setting.kind))
-    flags = REQUEST | ACK if change else NEW
-    return Message(RTM_NEWTCLASS, flags, body + attribute(_OPTIONS, setting.encode()), f"{end.interface}: class")
-
-
-def _reading(name: str, planned: qdisc.Qdisc | qdisc.HtbClass, found: dict[int, bytes] | None) -> Reading:
-    return Reading(name, qdisc.described(planned), "missing" if found is None else _found(planned, found))
-
-
-def _found(planned: qdisc.Qdisc | qdisc.HtbClass, found: dict[int, bytes]) -> str:
-    kind = found[_KIND].rstrip(b"\0").decode()
-    if isinstance(planned, qdisc.HtbClass):
-        return qdisc.described(qdisc.HtbClass.decode(found[_OPTIONS]))
-    setting = qdisc.decode(kind, found.get(_OPTIONS, b""))
-    return kind if setting is None else qdisc.described(setting)
-
-
-def _qdiscs(netlink: Netlink, index: int) -> dict[int, dict[int, bytes]]:
-    """Parent -> attributes of the qdiscs of one interface."""
-    found = {}
-    for body in netlink.dump(RTM_GETQDISC, _TC.pack(0, index, 0, 0, 0)):
-        _, owner, _, parent, _ = _TC.unpack_from(body)
-        if owner == index:
-            found[parent] = attributes(body[_TC.size :])
-    return found
-
-
-def _class_options(netlink: Netlink, index: int) -> Iterator[tuple[int, dict[int, bytes]]]:
-    for body in netlink.dump(RTM_GETTCLASS, _TC.pack(0, index, 0, 0, 0)):
-        _, _, handle, _, _ = _TC.unpack_from(body)
-        yield handle, attributes(body[_TC.size :])
-
-
-def _statistics(attrs: dict[int, bytes]) -> tuple[int, int]:
-    """Bytes sent and packets dropped, from TCA_STATS2's basic and queue parts."""
-    parts = attributes(attrs[_STATS2])
-    sent = struct.unpack_from("=Q", parts[1])[0]  # gnet_stats_basic
-    _, _, dropped, _, _ = struct.unpack_from("=IIIII", parts[3])  # gnet_stats_queue
-    return sent, dropped

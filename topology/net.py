@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from scenarios.plan import GATEWAY, OPENFLOW_PORT, Change, Device, End, Plan
 from scenarios.plan import Host as PlannedHost
 from scenarios.plan import Link as PlannedLink
-from topology import link, namespace, netlink, openvswitch
+from topology import namespace, netlink, openvswitch, tree
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 
@@ -56,39 +56,39 @@ class Network(mininet.net.Mininet):
         )
         openvswitch.transact([f"del-port {before.cell} {device.interface}", port])
         end = next(end for end in self._switch_ends() if end.interface == device.interface)
-        self._root.request(link.sending(end, socket.if_nametoindex(end.interface)))
+        self._root.request(tree.sending(end, socket.if_nametoindex(end.interface)))
 
-    def change(self, change: Change) -> Iterator[tuple[End, link.Reading]]:
+    def change(self, change: Change) -> Iterator[tuple[End, tree.Reading]]:
         """Gives an end of a link another shape, packets and classes as they are; gives every setting as read back."""
         ends = list(self._now[change.link])
         ends[change.end] = end = replace(ends[change.end], shape=change.shape, queues=change.queues)
         self._now[change.link] = (ends[0], ends[1])
         with self._at(end) as there:
             index = socket.if_nametoindex(end.interface)
-            there.request(link.sending(end, index, change=True))
-            yield from ((end, reading) for reading in link.read_back(end, index, there))
+            there.request(tree.sending(end, index, change=True))
+            yield from ((end, reading) for reading in tree.read_back(end, index, there))
         wire = socket.if_nametoindex(end.wire)
-        self._root.request([link.wire(end, wire, (), change=True)])
-        yield end, link.read_back_wire(end, wire, self._root)
+        self._root.request([tree.wire(end, wire, (), change=True)])
+        yield end, tree.read_back_wire(end, wire, self._root)
 
-    def read_back(self) -> Iterator[tuple[End, link.Reading]]:
+    def read_back(self) -> Iterator[tuple[End, tree.Reading]]:
         """Every setting of every interface, as planned and as the kernel has it."""
         for end, _ in self._ends():
             with self._at(end) as there:
                 index = socket.if_nametoindex(end.interface)
-                yield from ((end, reading) for reading in link.read_back(end, index, there))
+                yield from ((end, reading) for reading in tree.read_back(end, index, there))
             if end.wire:
-                yield end, link.read_back_wire(end, socket.if_nametoindex(end.wire), self._root)
+                yield end, tree.read_back_wire(end, socket.if_nametoindex(end.wire), self._root)
 
-    def counts(self) -> Iterator[tuple[PlannedLink, End, link.Count]]:
+    def counts(self) -> Iterator[tuple[PlannedLink, End, tree.Count]]:
         """What each queue of each switch's port has sent and dropped, and what each wire has lost."""
         for planned in self.plan.links:
             for end in self._now[planned.name]:
                 if end.port:
-                    for count in link.counts(end, socket.if_nametoindex(end.interface), self._root):
+                    for count in tree.counts(end, socket.if_nametoindex(end.interface), self._root):
                         yield planned, end, count
                 if end.wire:
-                    yield planned, end, link.wire_count(socket.if_nametoindex(end.wire), self._root)
+                    yield planned, end, tree.wire_count(socket.if_nametoindex(end.wire), self._root)
 
     def _make_links(self) -> None:
         with ExitStack() as files:
@@ -137,14 +137,14 @@ class Network(mininet.net.Mininet):
         messages = []
         for end in self._switch_ends():
             index = socket.if_nametoindex(end.interface)
-            messages += [*link.sending(end, index), netlink.up(index, end.interface)]
+            messages += [*tree.sending(end, index), netlink.up(index, end.interface)]
         for end, other in self._ends():
             if end.wire:
                 wire, opposite = socket.if_nametoindex(end.wire), socket.if_nametoindex(other.wire)
                 table = self.plan.distributions.get(end.shape.distribution, ())
                 messages += [
-                    link.wire(end, wire, table),
-                    *link.onto_wire(end, opposite, wire),
+                    tree.wire(end, wire, table),
+                    *tree.onto_wire(end, opposite, wire),
                     netlink.up(wire, end.wire),
                 ]
         self._root.request(messages)
@@ -181,7 +181,7 @@ def _configure_host(host: PlannedHost, end: End, here: netlink.Netlink) -> None:
     here.request(
         [
             netlink.up(lo, "lo"),
-            *link.sending(end, eth),
+            *tree.sending(end, eth),
             netlink.up(eth, end.interface),
             netlink.address(eth, host.ip, 32),
             netlink.default_route(eth, gateway_ip),
