@@ -7,7 +7,7 @@ import mininet.net
 
 from scenarios.plan import GATEWAY, OPENFLOW_PORT, Device, End, Plan
 from scenarios.plan import Link as PlannedLink
-from topology import link, namespace, netlink, openvswitch
+from topology import link, namespace, netlink, offload, openvswitch
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 
@@ -90,7 +90,7 @@ class Network(mininet.net.Mininet):
                 f"add-br {switch.name}",
                 f"set-controller {switch.name} tcp:127.0.0.1:{OPENFLOW_PORT}",
                 f"set Bridge {switch.name} other_config:datapath-id={switch.dpid:016x} fail_mode=secure "
-                "protocols=OpenFlow13 other_config:disable-in-band=true",
+                f"protocols=OpenFlow13 other_config:disable-in-band=true datapath_type={self.plan.machine.datapath}",
                 # The network starts with its controller: try at once, and never give up a connection that is only idle.
                 f"set Controller {switch.name} max_backoff=1000 inactivity_probe=0 connection_mode=out-of-band",
             ]
@@ -117,6 +117,8 @@ class Network(mininet.net.Mininet):
                     here = netlink.Netlink()
                     index = socket.if_nametoindex(end.interface)
                     lo = socket.if_nametoindex("lo")
+                    if self.plan.machine.datapath == "netdev":
+                        offload.compute_checksums(end.interface)
                 here.request(
                     [
                         netlink.up(lo, "lo"),

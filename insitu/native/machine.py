@@ -48,7 +48,7 @@ def run(
         (private / "command").write_text(_script(command, cwd, {**ENVIRONMENT, "TMPDIR": "/run/tmp", **env}))
         with _started(out, lock) as process:
             _watch(process, wall_limit_s, on_poll)
-        return _status(private, out / "logs" / "init.log")
+        return _status(private, process.returncode, out / "logs" / "init.log")
 
 
 @contextmanager
@@ -101,11 +101,14 @@ def _watch(process: subprocess.Popen[bytes], wall_limit_s: float, on_poll: Calla
         os.close(descriptor)
 
 
-def _status(private: Path, log: Path) -> int:
-    """The command's own status, which process 1 leaves last."""
+def _status(private: Path, ended: int, log: Path) -> int:
+    """The command's own status, which process 1 leaves last; `ended` is the status of what held the namespaces."""
     try:
         return int((private / "status").read_text())
     except (FileNotFoundError, ValueError):  # not written, or no room for it
+        number = -ended if ended < 0 else ended - 128
+        if number > 0:
+            raise MachineError("ended", f"the run was killed by signal {number} (log: {log})") from None
         lines = log.read_text(errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
         raise MachineError("ended", f"the run ended before its command: {last.strip()} (log: {log})") from None
