@@ -161,8 +161,11 @@ def clean() -> None:
     """Remove what runs of yours that were killed have left; never anything of a run that lives."""
     from insitu import remains
 
-    for line in remains.clean():
-        click.echo(line)
+    try:
+        for line in remains.clean():
+            click.echo(line)
+    except OSError as error:
+        _fail(_FAILED, str(error))
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -95,6 +95,5 @@ def _host() -> list[Finding]:
     if not found:
         found = [Finding(True, "for --on host: namespaces, links and their qdiscs can be made")]
     if fitness.datapath == "netdev":
-        instead = "a scenario with a single slice runs with its userspace datapath"
-        found.append(Finding(False, "for --on host: no Open vSwitch datapath in the kernel", instead, optional=True))
+        found.append(Finding(False, f"for --on host: {probe.NO_SLICES.what}", probe.NO_SLICES.mend, optional=True))
     return found

@@ -28,6 +28,7 @@ from insitu.vm.kernel import Kernel, find_or_build
 from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
 from scenarios import planner, records
+from scenarios.check import slice_names
 from scenarios.plan import Plan
 from scenarios.schema import Scenario
 
@@ -104,7 +105,9 @@ def run(
     """
     target = _target(out, f"{scenario.name}-{seed}")
     with cleaning_up_on_signals():
-        datapath = probe.require_fit(len(scenario.slices)) if on == "host" else "system"
+        datapath = probe.require_fit(len(slice_names(scenario))) if on == "host" else "system"
+        if datapath == "netdev":
+            report("this host's kernel has no Open vSwitch: its userspace datapath carries the packets, and adds delay")
         library = model_library(report)
         kernel = find_or_build(report) if on == "vm" else None
         plan = planner.decide(scenario, seed, published_models(library), clock)
@@ -263,6 +266,7 @@ def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[s
         "plan": plans.digest(plan),
         "plan_format": plan.format,
         "on": "vm" if kernel else "host",
+        "datapath": plan.machine.datapath,
         "kernel": {"version": kernel.version, "sha256": kernel.sha256} if kernel else {"version": platform.release()},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
         "models": plan.models,

@@ -75,7 +75,7 @@ def test_clean_removes_what_a_killed_run_left_and_nothing_of_one_that_lives(side
     assert side_by_side["left"] == [".first", ".second"]
     (line,) = side_by_side["cleaned"]
     assert line.startswith("removed /run/out/.first.")
-    assert side_by_side["left_in_out"] == [".machine", "beheaded", "logs", "overdue", "second"]
+    assert side_by_side["left_in_out"] == [".machine", "beheaded", "logs", "overdue", "second", "userspace"]
 
 
 def test_an_interrupted_run_leaves_nothing(side_by_side: dict[str, Any]) -> None:
@@ -86,6 +86,21 @@ def test_an_interrupted_run_leaves_nothing(side_by_side: dict[str, Any]) -> None
 def test_a_run_whose_processes_are_killed_has_failed(side_by_side: dict[str, Any]) -> None:
     assert side_by_side["beheaded"]["status"] == 3
     assert side_by_side["beheaded"]["stderr"].startswith("the run was killed by signal 9 (log: /run/out/beheaded/logs/")
+
+
+def test_without_a_kernel_datapath_the_userspace_one_carries_a_single_slice(side_by_side: dict[str, Any]) -> None:
+    used = side_by_side["userspace"]
+    assert (used["status"], used["summary"]["downloads"]["on_time"]) == (0, 2), used["stderr"]
+    assert side_by_side["datapath"] == "netdev"
+
+
+def test_without_a_kernel_datapath_slices_are_refused(side_by_side: dict[str, Any]) -> None:
+    refused = side_by_side["sliced"]
+    assert refused["status"] == 2
+    assert refused["stderr"].startswith(
+        "--on host: no Open vSwitch datapath in the kernel (openvswitch), and its userspace"
+    )
+    assert len(refused["stderr"].splitlines()) == 1
 
 
 def test_a_run_has_a_limit_of_wall_time(side_by_side: dict[str, Any]) -> None:

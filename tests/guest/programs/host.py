@@ -139,6 +139,15 @@ def overdue() -> str:
     return "nothing"
 
 
+def without_kernel_datapath(*arguments: str) -> subprocess.Popen[str]:
+    """insitu as on a machine whose kernel has no Open vSwitch."""
+    forget = (
+        "from insitu import cli; from insitu.native import probe; probe._kernel_datapath = lambda: False; cli.main()"
+    )
+    command = [sys.executable, "-c", forget, "run", *arguments, "--on", "host", "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def as_nobody() -> dict[str, Any]:
     command = ["setpriv", "--reuid=65534", *INSITU, "run", HELLO, "--on", "host", "--out", "/tmp/nobody"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -150,6 +159,9 @@ def main() -> None:
     result: dict[str, Any] = {"before": machine()}
     if sys.argv[1:] == ["side-by-side"]:
         result |= {"as_nobody": as_nobody(), "interrupted": interrupted(), "overdue": overdue(), "beheaded": beheaded()}
+        result["userspace"] = ended(without_kernel_datapath(HELLO, "--out", str(OUT / "userspace")))
+        result["datapath"] = json.loads((OUT / "userspace" / "provenance.json").read_text())["datapath"]
+        result["sliced"] = ended(without_kernel_datapath("scenarios/campus.yaml"))
         result |= side_by_side()
     else:
         result["alone"] = ended(start("alone", 1))
