@@ -18,7 +18,6 @@ class Network(mininet.net.Mininet):
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._root = netlink.Netlink()
-        _set_tcp_buffers(plan.machine.tcp_buffer_bytes)
         # Mininet would raise the limit of open files, which makes each of its shells close thousands one by one.
         mininet.net.Mininet.inited = True
         super().__init__(topo=RanTopo(plan), host=Host, switch=Switch, link=Link, controller=None)
@@ -117,6 +116,7 @@ class Network(mininet.net.Mininet):
                     here = netlink.Netlink()
                     index = socket.if_nametoindex(end.interface)
                     lo = socket.if_nametoindex("lo")
+                    _set_tcp_buffers(self.plan.machine.tcp_buffer_bytes)
                     if self.plan.machine.datapath == "netdev":
                         offload.compute_checksums(end.interface)
                 here.request(
@@ -147,7 +147,7 @@ class Network(mininet.net.Mininet):
 
 
 def _set_tcp_buffers(most: int) -> None:
-    """Namespaces that are made later inherit these: (least, default, most) bytes of a socket."""
+    """Of this thread's namespace, which has the first one's until then: (least, default, most) bytes of a socket."""
     for name, default in (("tcp_rmem", 131072), ("tcp_wmem", 16384)):
         with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
             file.write(f"4096 {default} {most}")

@@ -14,6 +14,8 @@ import pytest
 from insitu.cache import cache_dir
 from insitu.vm import machine
 from insitu.vm.kernel import Kernel
+from scenarios import planner
+from scenarios.load import load
 from tests.conftest import PROGRAMS, PROJECT
 
 UseOfHost = Callable[[str, Literal["virtual", "real"]], dict[str, Any]]
@@ -53,7 +55,7 @@ def test_a_run_on_the_host_with_a_real_clock_ends_with_its_figures(alone: dict[s
 
 
 @pytest.mark.parametrize(
-    "what", ["interfaces", "names", "namespaces", "processes", "mounts", "database", "flows", "folders"]
+    "what", ["interfaces", "names", "namespaces", "processes", "mounts", "database", "flows", "settings", "folders"]
 )
 @pytest.mark.parametrize("use", ["alone", "side_by_side"])
 def test_the_machine_is_afterwards_as_it_was(use: str, what: str, request: pytest.FixtureRequest) -> None:
@@ -61,6 +63,13 @@ def test_the_machine_is_afterwards_as_it_was(use: str, what: str, request: pytes
     seen = request.getfixturevalue(use)
     assert seen["before"][what] == seen["after"][what]
     assert seen["before"][what]
+
+
+def test_settings_of_the_plan_reach_the_devices_and_not_the_machine(side_by_side: dict[str, Any]) -> None:
+    published = planner.Published({"digits": "", "digits@night": ""}, "")
+    plan = planner.decide(load(PROJECT / "scenarios" / "hello.yaml"), 3, published, "real")
+    assert side_by_side["interrupted"]["tcp_buffer"] == plan.machine.tcp_buffer_bytes
+    assert str(plan.machine.tcp_buffer_bytes) not in side_by_side["before"]["settings"]
 
 
 def test_two_runs_side_by_side_do_not_meet(side_by_side: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ OUT = Path("/run/out")
 HELLO = "scenarios/hello.yaml"
 INSITU = [sys.executable, "-m", "insitu.cli"]
 LIMIT_S = 120
+TCP_BUFFERS = Path("/proc/sys/net/ipv4/tcp_rmem")
 MOUNTS = {"project": Path.cwd()}
 
 
@@ -45,6 +46,7 @@ def machine() -> dict[str, Any]:
         "mounts": sorted(line.split(" - ")[0].split(" ", 4)[4] for line in Path("/proc/self/mountinfo").open()),
         "database": [table for table in database if "statistics" not in str(table)],
         "flows": shell("ovs-ofctl dump-flows square | grep -o 'priority=.*'"),
+        "settings": TCP_BUFFERS.read_text(),
         "folders": {name: shell(f"find {name} -xdev -not -path '/run/out*' | sort") for name in ("/run", "/etc")},
     }
 
@@ -105,11 +107,19 @@ def side_by_side() -> dict[str, Any]:
     return result | {"second": ended(second)}
 
 
+def tcp_buffer_of_a_device() -> int:
+    """The most that a socket may hold on phone1 of the only run, asked from outside."""
+    inside = next(process for process in processes() if "-m insitu.guest" in command_of(process))
+    look = "nsenter --net=/run/netns/phone1 cat /proc/sys/net/ipv4/tcp_rmem"
+    return int(shell(f"nsenter --target {inside.name} --mount {look}").split()[2])
+
+
 def interrupted() -> dict[str, Any]:
     run = start("interrupted", 3)
-    wait_for_phase("interrupted", "network")
+    wait_for_phase("interrupted", "services")
+    buffer = tcp_buffer_of_a_device()
     run.send_signal(signal.SIGTERM)
-    return ended(run)
+    return ended(run) | {"tcp_buffer": buffer}
 
 
 def beheaded() -> dict[str, Any]:
