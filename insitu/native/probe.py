@@ -45,7 +45,7 @@ _PROGRAMS = {
     "ip": "iproute2",
     "mount": "mount",
 }
-_MOUNTS = "mount -n --make-rprivate / && mount -n -t tmpfs run /run && mount -n -t proc proc /proc && mount -n -t sysfs sys /sys"
+_MOUNTS = [("tmpfs", "/run"), ("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/dev/shm")]
 _MODULES = "boot a kernel that has it, or use --on vm"
 
 
@@ -109,7 +109,9 @@ def _programs() -> list[Lack]:
 
 def _namespaces() -> list[Lack]:
     """The namespaces and mounts of a run, made and given up again."""
-    enter = [sys.executable, "-I", "-S", str(Path(__file__).with_name("enter.py")), "/bin/sh", "-c", _MOUNTS]
+    mounts = ["mount -n --make-rprivate /", *(f"mount -n -t {kind} none {place}" for kind, place in _MOUNTS)]
+    shell = ["/bin/sh", "-e", "-c", "; ".join(mounts)]
+    enter = [sys.executable, "-I", "-S", str(Path(__file__).with_name("enter.py")), *shell]
     done = subprocess.run(enter, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if done.returncode == 0:
         return []
