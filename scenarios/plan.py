@@ -186,6 +186,7 @@ class Machine(Part):
     clock: Literal["virtual", "real"]
     memory_mb: int
     tcp_buffer_bytes: int
+    datapath: Literal["system", "netdev"] = "system"  # of Open vSwitch: the kernel's, or its own in userspace
 
 
 class Plan(Part):

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from scenarios.plan import GATEWAY, OPENFLOW_PORT, Change, Device, End, Plan
 from scenarios.plan import Host as PlannedHost
 from scenarios.plan import Link as PlannedLink
-from topology import namespace, netlink, openvswitch, tree
+from topology import namespace, netlink, offload, openvswitch, tree
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 
@@ -24,7 +24,6 @@ class Network(mininet.net.Mininet):
         self._now = {planned.name: planned.ends for planned in plan.links}
         self._root = netlink.Netlink()
         _allow_congestion_controls({host.congestion_control for host in plan.hosts})
-        _set_tcp_buffers(plan.machine.tcp_buffer_bytes)
         # Mininet would raise the limit of open files, which makes each of its shells close thousands one by one.
         mininet.net.Mininet.inited = True
         super().__init__(topo=RanTopo(plan), host=Host, switch=Switch, link=Link, controller=None)
@@ -122,7 +121,7 @@ class Network(mininet.net.Mininet):
                 f"add-br {switch.name}",
                 f"set-controller {switch.name} tcp:127.0.0.1:{OPENFLOW_PORT}",
                 f"set Bridge {switch.name} other_config:datapath-id={switch.dpid:016x} fail_mode=secure "
-                "protocols=OpenFlow13 other_config:disable-in-band=true",
+                f"protocols=OpenFlow13 other_config:disable-in-band=true datapath_type={self.plan.machine.datapath}",
                 # The network starts with its controller: try at once, and never give up a connection that is only idle.
                 f"set Controller {switch.name} max_backoff=1000 inactivity_probe=0 connection_mode=out-of-band",
             ]
@@ -155,6 +154,9 @@ class Network(mininet.net.Mininet):
             if not end.port:
                 with self._at(end) as there:
                     _configure_host(hosts[end.node], end, there)
+                    _set_tcp(hosts[end.node], self.plan.machine.tcp_buffer_bytes)
+                    if self.plan.machine.datapath == "netdev":
+                        offload.compute_checksums(end.interface)
 
     def _ends(self) -> Iterator[tuple[End, End]]:
         """Each end of each link as it is now, with the other one."""
@@ -188,29 +190,21 @@ def _configure_host(host: PlannedHost, end: End, here: netlink.Netlink) -> None:
             netlink.neighbour(eth, gateway_ip, gateway_mac),
         ]
     )
-    _set_tcp(host)
 
 
-def _set_tcp(host: PlannedHost) -> None:
-    """What a namespace begins with is not set again."""
-    settings = {
-        "tcp_congestion_control": (host.congestion_control, "cubic"),
-        "tcp_ecn": ("1" if host.ecn else "2", "2"),
-    }
-    for name, (value, default) in settings.items():
-        if value != default:
-            Path(f"/proc/sys/net/ipv4/{name}").write_text(value)
+def _set_tcp(host: PlannedHost, most: int) -> None:
+    """In the namespace where this thread is; it begins with the values of the machine's first one."""
+    settings = {"tcp_rmem": f"4096 131072 {most}", "tcp_wmem": f"4096 16384 {most}"}  # bytes: least, default, most
+    if host.congestion_control != "cubic":
+        settings["tcp_congestion_control"] = host.congestion_control
+    if host.ecn:
+        settings["tcp_ecn"] = "1"
+    for name, value in settings.items():
+        Path(f"/proc/sys/net/ipv4/{name}").write_text(value)
 
 
 def _allow_congestion_controls(names: set[str]) -> None:
-    """Namespaces may use those that the machine allows."""
+    """Namespaces may use those that the machine allows; only its first namespace can say so."""
     allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
-    if not names <= set(allowed.read_text().split()):
+    if allowed.exists() and not names <= set(allowed.read_text().split()):
         allowed.write_text(" ".join(sorted({*allowed.read_text().split(), *names})))
-
-
-def _set_tcp_buffers(most: int) -> None:
-    """Namespaces that are made later inherit these: (least, default, most) bytes of a socket."""
-    for name, default in (("tcp_rmem", 131072), ("tcp_wmem", 16384)):
-        with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
-            file.write(f"4096 {default} {most}")

@@ -23,14 +23,14 @@ from insitu.vm.host import memory_folder, memory_folders, reserved_cpu
 from insitu.vm.kernel import Kernel
 from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 
-__all__ = ["SYSTEM_PATH", "Machine", "MachineError", "run"]
+__all__ = ["ENVIRONMENT", "SYSTEM_PATH", "Machine", "MachineError", "only_user", "run"]
 
-_INIT = Path(__file__).parent / "init"
+_HERE = Path(__file__).parent
 _POLL_S = 0.05
 _START = 1_700_000_000_000_000_000  # ns since 1970: the date of every run under the virtual clock
-_PRIVATE = ("/run", "/dev", "/proc", "/sys", "/etc/openvswitch")  # the guest has its own
+_PRIVATE = ("/run", "/dev", "/proc", "/sys")  # the guest has its own
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": SYSTEM_PATH
     if sys.prefix == sys.base_prefix
     else f"{sys.prefix}/bin:{SYSTEM_PATH}",  # so `python` is the one we run on
@@ -98,10 +98,10 @@ def run(
     if folder is None:
         room = f"no room for the machine's {machine.memory_mb} MB of memory"
         raise MachineError("input", f"{room} in {', '.join(memory_folders())}; set TMPDIR")
-    with cleaning_up_on_signals(), _only_user(out), reserved_cpu() as cpu:
+    with cleaning_up_on_signals(), only_user(out), reserved_cpu() as cpu:
         guest = _Guest(machine, out.resolve(), wall_limit_s, attach)
         try:
-            guest.prepare(command, cwd, {**_ENVIRONMENT, **(env or {})}, folders)
+            guest.prepare(command, cwd, {**ENVIRONMENT, **(env or {})}, folders)
             guest.start(cpu, folder)
             guest.watch(on_poll)
             return guest.result()
@@ -117,13 +117,16 @@ def _require_visible(*paths: Path) -> None:
 
 
 @contextmanager
-def _only_user(out: Path) -> Iterator[None]:
-    """Hold a lock on the folder `out`, so that no two guests write into it; it goes when we die."""
+def only_user(out: Path) -> Iterator[int]:
+    """Hold a lock on the folder `out`, so that no two machines write into it; it goes when we die.
+
+    It is held as long as the file descriptor that this gives is open, here or in a process that has inherited it.
+    """
     out.mkdir(parents=True, exist_ok=True)
     folder = os.open(out, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield folder
     except BlockingIOError:
         raise MachineError("input", f"{out}: another machine is writing into it; use another folder") from None
     finally:
@@ -153,7 +156,8 @@ class _Guest:
             self.logs.mkdir(exist_ok=True)
             shutil.rmtree(self.private, ignore_errors=True)  # of a run that was killed
             self.private.mkdir()
-            shutil.copyfile(_INIT, self.private / "init")
+            for name in ("init", "start-openvswitch"):
+                shutil.copyfile(_HERE / name, self.private / name)
             (self.private / "init").chmod(0o755)
             (self.private / "stdin").touch()
             if self.attach and not sys.stdin.isatty():
