@@ -168,6 +168,25 @@ def clean() -> None:
         _fail(_FAILED, str(error))
 
 
+@main.command()
+def verify() -> None:
+    """Run hello.yaml and compare its digest with the one on record: the same bits, or which version differs."""
+    from insitu import experiment
+    from insitu import verify as verifying
+    from insitu.vm.failure import MachineError
+    from insitu.vm.source import KernelError
+
+    try:
+        recorded = json.loads(verifying.RECORD.read_text())
+        outcome = verifying.compare(recorded, verifying.measure(lambda line: click.echo(line, err=True)))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted: the machine is ended")
+    except (experiment.RunFailed, MachineError, KernelError, OSError) as error:
+        _fail(_FAILED, str(error))
+    click.echo("\n".join(outcome.lines))
+    sys.exit(0 if outcome.equal else _EXPECTATION)
+
+
 def _fail(code: int, message: str) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(code)

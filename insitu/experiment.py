@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
@@ -23,6 +22,7 @@ from insitu import cache, remains
 from insitu.native import machine as native
 from insitu.native import probe
 from insitu.summary import Summary, summarise
+from insitu.versions import versions
 from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
 from insitu.vm.process import cleaning_up_on_signals
@@ -35,7 +35,6 @@ from scenarios.schema import Scenario
 WALL_LIMIT_S = 1800.0
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("insitu", "topology", "controller", "edge_nodes", "scenarios")
-_VERSIONS = ("torch", "numpy", "os-ken", "aiohttp", "msgspec", "pydantic")
 
 
 class RunFailed(Exception):
@@ -267,9 +266,7 @@ def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[s
         "plan_format": plan.format,
         "on": "vm" if kernel else "host",
         "datapath": plan.machine.datapath,
-        "kernel": {"version": kernel.version, "sha256": kernel.sha256} if kernel else {"version": platform.release()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
-        "models": plan.models,
+        "versions": versions(kernel, _guest_program().name.rpartition("-")[2], plan.models),
         "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.platform()},
     }
 
