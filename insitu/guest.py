@@ -16,6 +16,7 @@ from pathlib import Path
 
 from edge_nodes import clock, eager_torch, library, traffic
 from insitu import processes
+from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
 from scenarios import plan as plans
 from scenarios import records
@@ -52,6 +53,10 @@ class Run:
         workers = [self._spawn_devices(), *([self._spawn_traffic()] if self.plan.flows else [])]
         self.services = [controller, *libraries, *workers]
         processes.wait_until_ready(self.services, openvswitch.nudge)
+        captures = Captures(self.plan.captures, self.folder)
+        capturing = captures.spawn()
+        self.services += capturing
+        captures.wait_until_listening(capturing)
         self._phase("run")
         origin = self._start_time()
         self.recorder.write(records.Started(origin, "machine"))
@@ -59,8 +64,11 @@ class Run:
         self._follow_the_plan(network, origin)
         self._phase("end")
         self.statuses |= processes.finish([s for s in workers if s.name not in self.statuses], DRAIN_S)
+        captures.settle()
         self._count(network)
         self.statuses |= processes.stop([s for s in self.services if s.name not in self.statuses], DRAIN_S)
+        for event in captures.events(origin):
+            self.recorder.write(event)
 
     def close(self) -> None:
         """Writes what is known of the processes; those that are left are ended."""
@@ -129,8 +137,11 @@ class Run:
 
     def _stop_if_one_died(self, at: int) -> None:
         self.statuses |= processes.ended([s for s in self.services if s.name not in self.statuses])
+        may_end = {"traffic", *(process_name(capture) for capture in self.plan.captures)}  # a full capture ends
         died = [
-            name for name, status in self.statuses.items() if status or at < self.plan.duration_ns and name != "traffic"
+            name
+            for name, status in self.statuses.items()
+            if status or at < self.plan.duration_ns and name not in may_end
         ]
         if died:
             raise ProcessError(f"{died[0]} died {at // SECOND} s into the run; see logs/{died[0]}.log")

@@ -186,6 +186,21 @@ class Received(Event, frozen=True):
     received: int
 
 
+class Captured(Event, frozen=True):
+    """A capture has ended: what its file holds, and what it does not.
+
+    `dropped` packets passed while it was taken and are not in it; it ended with its last packet at `cut_ns` (ns since the run's
+    start) when it was full, and -1 says that it holds the whole run. Its time stamps count from 1970 by the machine's clock;
+    the run started at `origin_ns` of it.
+    """
+
+    capture: str
+    packets: int
+    dropped: int
+    cut_ns: int
+    origin_ns: int
+
+
 class Process(Event, frozen=True):
     """A process of the run has ended; an exit status other than 0 is a death."""
 
@@ -215,6 +230,7 @@ AnyEvent = (
     | LinkUse
     | LinkTotal
     | Received
+    | Captured
     | Process
 )
 

@@ -265,4 +265,5 @@ class Scenario(Part):
     requests: Requests = Requests()
     traffic: list[Traffic] = []
     policies: Policies = Policies()
+    capture: list[str] = []
     expect: list[Annotated[Expectation, BeforeValidator(Expectation.parse)]] = []
