@@ -92,7 +92,7 @@ def counts(messages: str) -> tuple[int, int] | None:
 
 def last_stamp(file: Path) -> int:
     """When the last packet of a pcap file passed, ns since 1970. Raises ValueError when it has none, or no ns stamps."""
-    stamp = None
+    stamp: int | None = None
     with file.open("rb") as packets:
         if _HEADER.unpack(packets.read(_HEADER.size))[0] != _NANOSECONDS:
             raise ValueError(f"{file.name} has no ns stamps")

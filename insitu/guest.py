@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from edge_nodes import clock, eager_torch, library, traffic
-from insitu import processes
+from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
 from scenarios import plan as plans
@@ -51,6 +51,7 @@ class Run:
         gc.freeze()
         libraries = [self._spawn(entry.host, entry) for entry in self.plan.libraries]
         workers = [self._spawn_devices(), *([self._spawn_traffic()] if self.plan.flows else [])]
+        workers += [self._spawn_sampler()] if self.plan.machine.clock == "real" else []
         self.services = [controller, *libraries, *workers]
         processes.wait_until_ready(self.services, openvswitch.nudge)
         captures = Captures(self.plan.captures, self.folder)
@@ -61,9 +62,12 @@ class Run:
         origin = self._start_time()
         self.recorder.write(records.Started(origin, "machine"))
         processes.start(workers, origin)
+        losses = fidelity.Losses(self.plan)
         self._follow_the_plan(network, origin)
         self._phase("end")
         self.statuses |= processes.finish([s for s in workers if s.name not in self.statuses], DRAIN_S)
+        for lost in losses.events():
+            self.recorder.write(lost)
         captures.settle()
         self._count(network)
         self.statuses |= processes.stop([s for s in self.services if s.name not in self.statuses], DRAIN_S)
@@ -104,6 +108,13 @@ class Run:
     def _spawn_traffic(self) -> Service:
         return processes.spawn(
             "traffic", lambda channel: run_traffic(self, channel), self.folder / "logs" / "traffic.log"
+        )
+
+    def _spawn_sampler(self) -> Service:
+        return processes.spawn(
+            "fidelity",
+            lambda channel: fidelity.sample(self.plan, self.folder, channel),
+            self.folder / "logs" / "fidelity.log",
         )
 
     def _check_settings(self, network: Network) -> None:

@@ -230,7 +230,10 @@ def _captures(scenario: Scenario) -> Iterator[Finding]:
         elif name in (*links, *hosts):
             continue
         elif name in switches:
-            yield place, f'"{name}" is a switch; name one of its links, such as "{"central" if name == "core" else name}-link"'
+            yield (
+                place,
+                f'"{name}" is a switch; name one of its links, such as "{"central" if name == "core" else name}-link"',
+            )
         elif name in groups:
             yield place, f'"{name}" is a group; write one of its devices, such as "{groups[name]}"'
         else:

@@ -284,9 +284,7 @@ def _capture(name: str, links: list[p.Link]) -> p.Capture:
     link = next((link for link in links if link.name == name), None)
     end = link.ends[1] if link else next(end for link in links for end in link.ends if end.node == name)
     host = "" if end.port else end.node
-    return p.Capture(
-        name=name, host=host, interface=end.interface, snap_bytes=CAPTURED_BYTES, packets=CAPTURED_PACKETS
-    )
+    return p.Capture(name=name, host=host, interface=end.interface, snap_bytes=CAPTURED_BYTES, packets=CAPTURED_PACKETS)
 
 
 def _receivers(scenario: Scenario, traffic: Traffic) -> list[str]:

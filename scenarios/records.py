@@ -201,6 +201,26 @@ class Captured(Event, frozen=True):
     origin_ns: int
 
 
+class Idle(Event, frozen=True):
+    """The share of the second before `t` in which the machine's CPU had nothing to do (real clock)."""
+
+    idle: float
+
+
+class Lateness(Event, frozen=True):
+    """By how many ns a timer, or a packet of the probe link, came after its time (real clock)."""
+
+    of: Literal["timer", "packet"]
+    late_ns: int
+
+
+class Lost(Event, frozen=True):
+    """Packets that an interface dropped over the run where the plan has no queue; "backlog" is the kernel's between two of them."""
+
+    interface: str
+    packets: int
+
+
 class Process(Event, frozen=True):
     """A process of the run has ended; an exit status other than 0 is a death."""
 
@@ -231,6 +251,9 @@ AnyEvent = (
     | LinkTotal
     | Received
     | Captured
+    | Idle
+    | Lateness
+    | Lost
     | Process
 )
 
