@@ -35,6 +35,8 @@ def judge(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None) -> V
     INVALID with a virtual clock, DEGRADED with a real one: the clock misbehaved, packets were dropped where the plan has no queue
     or are missing in a capture, or the machine did not keep up by one of the figures of `fidelity`.
     """
+    if lost and not events:
+        return Verdict("INVALID", [lost])  # nothing else can be told
     invalid = [lost] if lost else []
     invalid += _processes(plan, events)
     invalid += _settings(plan, events)
