@@ -6,13 +6,12 @@ Its files are pcap with ns stamps of the machine's clock, which Wireshark's own 
 import os
 import re
 import struct
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 
-from insitu.processes import ProcessError, Service
+from insitu import processes
+from insitu.processes import Channel, ProcessError, Service
 from scenarios import plan as plans
 from scenarios import records
 from topology import namespace
@@ -38,13 +37,13 @@ class Captures:
     def spawn(self) -> list[Service]:
         if self._planned:
             (self._folder / "captures").mkdir()
-        return [Service(process_name(capture), self._tcpdump(capture), -1, None) for capture in self._planned]
+        return [self._spawn(capture) for capture in self._planned]
 
     def wait_until_listening(self, services: list[Service]) -> None:
         """Raises ProcessError when one dies or does not listen in time."""
         end = time.monotonic() + LISTEN_LIMIT_S
         for capture, service in zip(self._planned, services, strict=True):
-            while "listening on" not in self._log(capture).read_text():
+            while not (self._log(capture).exists() and "listening on" in self._log(capture).read_text()):
                 died = os.waitid(os.P_PID, service.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
                 if died or time.monotonic() > end:
                     what = "ended before it listened" if died else f"does not listen after {LISTEN_LIMIT_S:.0f} s"
@@ -69,12 +68,17 @@ class Captures:
             missing = 0 if full else passed - captured
             yield records.Captured(records.Recorder.now(), "machine", capture.name, captured, missing, cut, start)
 
-    def _tcpdump(self, capture: plans.Capture) -> int:
+    def _spawn(self, capture: plans.Capture) -> Service:
         command = ["tcpdump", "-n", "-i", capture.interface, "-w", str(self._file(capture)), "-Z", "root"]
         command += ["-s", str(capture.snap_bytes), "-c", str(capture.packets), "--time-stamp-precision=nano"]
         command += ["-B", str(BUFFER_KIB)]
-        with self._log(capture).open("wb") as log, namespace.inside(capture.host) if capture.host else nullcontext():
-            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log).pid
+
+        def body(_: Channel) -> None:
+            if capture.host:
+                namespace.enter(capture.host)
+            os.execvp(command[0], command)
+
+        return processes.spawn(process_name(capture), body, self._log(capture))
 
     def _file(self, capture: plans.Capture) -> Path:
         return self._folder / "captures" / f"{capture.name}.pcap"

@@ -13,6 +13,7 @@ from insitu import verdict
 from insitu.verdict import Verdict, fidelity, judge
 from scenarios import records as r
 from scenarios.plan import Plan
+from scenarios.quantity import show
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -262,7 +263,8 @@ def test_a_record_that_is_missing_never_makes_a_run_better(events: list[r.AnyEve
 
 def test_limits_are_those_that_are_documented() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
-    for limit in (f"{verdict.LEAST_IDLE:.0%}".replace("%", " %"), "3 ms", "1 ms"):
+    times = (verdict.LATEST_TIMER_NS, verdict.LATEST_PACKET_NS)
+    for limit in (f"{100 * verdict.LEAST_IDLE:g} % at least", *(f"at most {show(ns, 'time')}" for ns in times)):
         assert limit in readme
 
 
