@@ -18,14 +18,15 @@ from topology import namespace
 
 # The kernel hands packets to tcpdump at the latest two of its timeouts (1 s) after they passed; what it holds at the end is lost.
 SETTLE_S = 2.1
-BUFFER_KIB = 32 * 1024  # between kernel and tcpdump: some 100,000 packets
+BUFFER_KIB = 8 * 1024  # between kernel and tcpdump: more than 20,000 packets
 LISTEN_LIMIT_S = 30.0  # of the machine's time
 _HEADER, _PACKET = struct.Struct("=IHHiIII"), struct.Struct("=IIII")
 _NANOSECONDS = 0xA1B23C4D
 
 
 def process_name(capture: plans.Capture) -> str:
-    return f"capture {capture.name}"
+    """No node has a point in its name."""
+    return f"capture.{capture.name}"
 
 
 class Captures:
@@ -84,7 +85,7 @@ class Captures:
         return self._folder / "captures" / f"{capture.name}.pcap"
 
     def _log(self, capture: plans.Capture) -> Path:
-        return self._folder / "logs" / f"capture-{capture.name}.log"
+        return self._folder / "logs" / f"{process_name(capture)}.log"
 
 
 def counts(messages: str) -> tuple[int, int] | None:

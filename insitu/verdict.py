@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from insitu.captures import process_name
 from scenarios import records
 from scenarios.plan import Plan
 from scenarios.quantity import about, show
@@ -128,7 +129,7 @@ def _processes(plan: Plan, events: Sequence[records.AnyEvent]) -> list[str]:
         *(library.host for library in plan.libraries),
         *(["traffic"] if plan.flows else []),
         *(["fidelity"] if plan.machine.clock == "real" else []),
-        *(f"capture {capture.name}" for capture in plan.captures),
+        *(process_name(capture) for capture in plan.captures),
     ]
     died = [f"process {name} ended with status {status}" for name, status in statuses.items() if status]
     return died + [f"process {name} left no trace" for name in expected if name not in statuses]

@@ -22,6 +22,7 @@ RESERVED_NAMES = ("central", "nef", "core")
 LEAST_GUARANTEE = 8000  # bit/s of a slice on any link: a full packet in one and a half seconds
 # A device costs a guest about 1.5 MB (its namespace, queues and sockets): 2,000 fill the 3 GB that a guest has.
 MOST_DEVICES = 2000
+MOST_CAPTURES = 32  # each has a buffer of 8 MB
 
 
 def problems(scenario: Scenario, models: Iterable[str] | None = None) -> list[Finding]:
@@ -221,6 +222,8 @@ def _captures(scenario: Scenario) -> Iterator[Finding]:
     links, hosts = link_names(scenario), host_names(scenario)
     switches = ["core", *(region.name for region in scenario.network.regions), *gnb_names(scenario)]
     groups = {device.name: device.names[0] for device in scenario.devices if device.count is not None}
+    if len(scenario.capture) > MOST_CAPTURES:
+        yield ("capture",), f"{len(scenario.capture)} captures do not fit one machine; name at most {MOST_CAPTURES}"
     for c, name in enumerate(scenario.capture):
         place: Place = ("capture", c)
         if name in scenario.capture[:c]:

@@ -91,7 +91,7 @@ def run(
     With `attach`, the command has our standard streams: our input (read to its end first if it is no terminal), and its
     output as it comes, kept in command.out and command.err. If input and output are a terminal, it gets the terminal.
 
-    `on_poll` is called about 20 times a second with the number of the guest's CPU. Raises MachineError, also after
+    `on_poll` is called about 20 times a second and at the end, with the number of the guest's CPU. Raises MachineError, also after
     `wall_limit_s` seconds of wall time.
     """
     folders = {name: folder.resolve() for name, folder in (mounts or {}).items()}
@@ -232,6 +232,8 @@ class _Guest:
             os.close(descriptor)
         self.child.wait()
         self.follow()
+        if on_poll is not None:
+            on_poll()
 
     def follow(self) -> None:
         """Pass on what the command has written since the last time."""

@@ -147,6 +147,6 @@ def test_a_capture_that_cannot_be_taken_ends_the_run(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "CAPTURED_BYTES", -1)  # tcpdump refuses it
-    with pytest.raises(experiment.RunFailed, match="^capture square-radio ended before it listened; see logs/"):
+    with pytest.raises(experiment.RunFailed, match="^capture.square-radio ended before it listened; see logs/"):
         experiment.run(load(file, models=zoo.MODELS), file, 7, tmp_path / "run")
-    assert "invalid snaplen" in (tmp_path / "run" / "logs" / "capture-square-radio.log").read_text()
+    assert "invalid snaplen" in (tmp_path / "run" / "logs" / "capture.square-radio.log").read_text()

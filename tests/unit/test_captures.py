@@ -93,7 +93,7 @@ def finished(folder: Path, messages: str, stamps: list[tuple[int, int, int]]) ->
     """A capture of at most three packets that has ended."""
     for name in ("logs", "captures"):
         (folder / name).mkdir()
-    (folder / "logs" / "capture-central.log").write_text(messages)
+    (folder / "logs" / "capture.central.log").write_text(messages)
     (folder / "captures" / "central.pcap").write_bytes(pcap(stamps))
     return Captures([Capture("central", "central", "eth0", 256, 3)], folder)
 
@@ -118,7 +118,7 @@ def test_a_tcpdump_that_cannot_listen_ends_the_run(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     captures = Captures([Capture("central", "", "no-such-if", 256, 3)], tmp_path)
     services = captures.spawn()
-    with pytest.raises(ProcessError, match="capture central ended before it listened; see logs/capture-central.log"):
+    with pytest.raises(ProcessError, match="capture.central ended before it listened; see logs/capture.central.log"):
         captures.wait_until_listening(services)
     processes.finish(services, 5)
 

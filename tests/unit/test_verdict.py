@@ -21,7 +21,7 @@ VIRTUAL = planned(
     duration="3 s", traffic=[{"from": "central", "to": "phone", "rate": "8 Mbit/s"}], capture=["square-radio"]
 )
 REAL = msgspec.structs.replace(VIRTUAL, machine=msgspec.structs.replace(VIRTUAL.machine, clock="real"))
-PROCESSES = ["controller", "devices", "traffic", "central", "region-local", "square-edge", "capture square-radio"]
+PROCESSES = ["controller", "devices", "traffic", "central", "region-local", "square-edge", "capture.square-radio"]
 SETTINGS = [
     r.Setting(-5, end.node, end.interface, "class 1:1", "rate 8 B/s", "rate 8 B/s")
     for link in VIRTUAL.links
