@@ -225,6 +225,7 @@ def start_controller(plan: Plan, folder: Path) -> Service:
             stdout=log,
             stderr=log,
         )
+    process.returncode = 0  # so that subprocess does not wait for it when it is next used; we do
     os.close(child_ready)
     northbound.close()
     return Service("controller", process.pid, ready, None)

@@ -99,7 +99,7 @@ def _fidelity(figures: dict[str, dict[str, Any]]) -> str:
     if "idle_cpu" not in figures:
         return ""
     idle, least = figures["idle_cpu"], figures["idle_cpu"]["least"]
-    parts = [] if least is None else [f"idle CPU at least {least:.0%} (limit {idle['limit']:.0%})"]
+    parts = [] if least is None else [f"idle CPU at least {100 * least:.0f} % (limit {100 * idle['limit']:g} %)"]
     for what in ("timer", "packet"):
         late = figures[f"{what}_lateness_us"]
         if late["p99"] is not None:

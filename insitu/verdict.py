@@ -107,7 +107,8 @@ def _fidelity(plan: Plan, events: Sequence[records.AnyEvent]) -> Iterator[str]:
         yield f"idle CPU was measured in {idle['seconds']} of {seconds} s only"
     if idle["seconds_below"]:
         below = f"in {idle['seconds_below']} of {idle['seconds']} s"
-        yield f"idle CPU was under {LEAST_IDLE:.0%} {below}, at the least {idle['least']:.0%}: the machine may have run late"
+        least, limit = (f"{100 * share:.0f} %" for share in (idle["least"], LEAST_IDLE))
+        yield f"idle CPU was under {limit} {below}, at the least {least}: the machine may have run late"
     for what, key, limit in (
         ("timers", "timer_lateness_us", LATEST_TIMER_NS),
         ("packets", "packet_lateness_us", LATEST_PACKET_NS),

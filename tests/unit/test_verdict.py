@@ -189,7 +189,7 @@ def test_a_capture_that_was_full_is_no_flaw() -> None:
     [
         (
             {"idle": (0.9, 0.349, 0.2)},
-            "idle CPU was under 35% in 2 of 3 s, at the least 20%: the machine may have run late",
+            "idle CPU was under 35 % in 2 of 3 s, at the least 20 %: the machine may have run late",
         ),
         ({"idle": (0.9, 0.9)}, "idle CPU was measured in 2 of 3 s only"),
         ({"timers": (3_100_000,) * 300}, "1 % of the timers were 3.1 ms late or more; at most 3 ms is sound"),
