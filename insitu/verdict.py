@@ -107,8 +107,8 @@ def _fidelity(plan: Plan, events: Sequence[records.AnyEvent]) -> Iterator[str]:
         yield f"idle CPU was measured in {idle['seconds']} of {seconds} s only"
     if idle["seconds_below"]:
         below = f"in {idle['seconds_below']} of {idle['seconds']} s"
-        least, limit = (f"{100 * share:.0f} %" for share in (idle["least"], LEAST_IDLE))
-        yield f"idle CPU was under {limit} {below}, at the least {least}: the machine may have run late"
+        under = f"under {100 * LEAST_IDLE:g} % {below}, at the least {100 * idle['least']:.0f} %"
+        yield f"idle CPU was {under}: the machine may have run late"
     for what, key, limit in (
         ("timers", "timer_lateness_us", LATEST_TIMER_NS),
         ("packets", "packet_lateness_us", LATEST_PACKET_NS),
