@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from edge_nodes import zoo
 from edge_nodes.manifest import Manifest
-from insitu import cache, remains
+from insitu import cache, fidelity, remains
 from insitu.native import machine as native
 from insitu.native import probe
 from insitu.summary import Summary, summarise
@@ -155,9 +155,11 @@ def _run(
 ) -> Summary:
     """Runs the guest and makes its folder whole. Raises MachineError or RunFailed."""
     began = time.monotonic()
-    failure = _run_guest(plan, kernel, library, folder, progress)
+    follower = _Follower(folder / "progress", progress, plan.machine.clock == "real")
+    failure = _run_guest(plan, kernel, library, folder, follower)
     try:
         events, lost = records.read(folder / "events"), None
+        events = sorted([*events, *follower.idle_events()], key=lambda event: event.t)
     except records.RecordsError as error:
         if failure:
             raise RunFailed(failure, folder) from None
@@ -205,9 +207,7 @@ def _guest_program() -> Path:
     return cache.cached("program", key.hexdigest()[:16], copy)
 
 
-def _run_guest(
-    plan: Plan, kernel: Kernel | None, library: Path, folder: Path, progress: Callable[[Progress], None]
-) -> str | None:
+def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, follower: "_Follower") -> str | None:
     """Gives what the guest's program said went wrong; without a kernel it runs on this host. Raises MachineError."""
     run_in_machine: Callable[..., int] = native.run
     if kernel is not None:
@@ -220,7 +220,7 @@ def _run_guest(
         cwd=PurePath("/run/project"),
         env={**zoo.NUMERICS, "PYTHONPATH": _guest_path(), "PYTHONDONTWRITEBYTECODE": "1", "PATH": machine.SYSTEM_PATH},
         mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
-        on_poll=_Follower(folder / "progress", progress).poll,
+        on_poll=follower.poll,
     )
     failure = folder / "failure"
     if failure.exists():
@@ -244,19 +244,35 @@ def _write_results(
 
 
 class _Follower:
-    """Reads what the guest appends to its progress file."""
+    """Reads what the guest appends to its progress file; with `watching`, looks at the CPU when a second has passed."""
 
-    def __init__(self, file: Path, progress: Callable[[Progress], None]) -> None:
-        self._file, self._progress, self._seen = file, progress, 0
+    def __init__(self, file: Path, progress: Callable[[Progress], None], watching: bool) -> None:
+        self._file, self._progress, self._watching, self._seen = file, progress, watching, 0
+        self._cpu: fidelity.IdleCpu | None = None
 
-    def poll(self) -> None:
+    def poll(self, cpu: int | None) -> None:
+        """`cpu` is the guest's; None stands for all of this machine."""
         if "insitu.table" not in sys.modules:
             import insitu.table  # noqa: F401 - takes 0.3 s, for which there is time while the guest boots
         lines = self._file.read_text().splitlines() if self._file.exists() else []
-        for line in lines[self._seen :]:
-            phase, _, second = line.partition(" ")
-            self._progress(Progress("run", int(second)) if phase == "at" else Progress(phase, 0))
+        states = [_state(line) for line in lines[self._seen :]]
+        for state in states:
+            self._progress(state)
         self._seen = len(lines)
+        running = [state.second for state in states if state.phase == "run"]
+        if self._watching and running:
+            if self._cpu is None:
+                self._cpu = fidelity.IdleCpu(cpu, running[-1])
+            else:
+                self._cpu.see(running[-1])
+
+    def idle_events(self) -> list[records.Idle]:
+        return self._cpu.events if self._cpu else []
+
+
+def _state(line: str) -> Progress:
+    phase, _, second = line.partition(" ")
+    return Progress("run", int(second)) if phase == "at" else Progress(phase, 0)
 
 
 def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from edge_nodes import clock, eager_torch, library, traffic
-from insitu import processes
+from insitu import fidelity, processes
+from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
 from scenarios import plan as plans
 from scenarios import records
@@ -53,17 +54,28 @@ class Run:
         gc.freeze()
         libraries = [self._spawn(entry.host, entry) for entry in self.plan.libraries]
         workers = [self._spawn_devices(), *([self._spawn_traffic()] if self.plan.flows else [])]
+        workers += [self._spawn_sampler()] if self.plan.machine.clock == "real" else []
         self.services = [controller, *libraries, *workers]
         processes.wait_until_ready(self.services, openvswitch.nudge)
+        captures = Captures(self.plan.captures, self.folder)
+        capturing = captures.spawn()
+        self.services += capturing
+        captures.wait_until_listening(capturing)
         self._phase("run")
         origin = self._start_time()
         self.recorder.write(records.Started(origin, "machine"))
         processes.start(workers, origin)
+        losses = fidelity.Losses(self.plan)
         self._follow_the_plan(network, origin)
         self._phase("end")
         self.statuses |= processes.finish([s for s in workers if s.name not in self.statuses], DRAIN_S)
+        for lost in losses.events():
+            self.recorder.write(lost)
+        captures.settle()
         self._count(network)
         self.statuses |= processes.stop([s for s in self.services if s.name not in self.statuses], DRAIN_S)
+        for event in captures.events(origin):
+            self.recorder.write(event)
 
     def close(self) -> None:
         """Writes what is known of the processes; those that are left are ended."""
@@ -99,6 +111,13 @@ class Run:
     def _spawn_traffic(self) -> Service:
         return processes.spawn(
             "traffic", lambda channel: run_traffic(self, channel), self.folder / "logs" / "traffic.log"
+        )
+
+    def _spawn_sampler(self) -> Service:
+        return processes.spawn(
+            "fidelity",
+            lambda channel: fidelity.sample(self.plan, self.folder, channel),
+            self.folder / "logs" / "fidelity.log",
         )
 
     def _check_settings(self, network: Network) -> None:
@@ -152,8 +171,11 @@ class Run:
 
     def _stop_if_one_died(self, at: int) -> None:
         self.statuses |= processes.ended([s for s in self.services if s.name not in self.statuses])
+        may_end = {"traffic", *(process_name(capture) for capture in self.plan.captures)}  # a full capture ends
         died = [
-            name for name, status in self.statuses.items() if status or at < self.plan.duration_ns and name != "traffic"
+            name
+            for name, status in self.statuses.items()
+            if status or at < self.plan.duration_ns and name not in may_end
         ]
         if died:
             raise ProcessError(f"{died[0]} died {at // SECOND} s into the run; see logs/{died[0]}.log")
@@ -225,6 +247,7 @@ def start_controller(plan: Plan, folder: Path) -> Service:
             stdout=log,
             stderr=log,
         )
+    process.returncode = 0  # so that subprocess does not wait for it when it is next used; we do
     os.close(child_ready)
     northbound.close()
     return Service("controller", process.pid, ready, None)

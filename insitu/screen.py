@@ -76,6 +76,8 @@ def result_table(result: Result, outcomes: Sequence[tuple[Expectation, float]]) 
         ("accuracy", _accuracy(accuracy)),
         *((f"slice {name}", _slice(figures)) for name, figures in summary["slices"].items() if figures["sessions"]),
         *((f"link {name}", _link(figures)) for name, figures in _busiest(summary["links"])),
+        *(("fidelity", text) for text in [_fidelity(summary["fidelity"])] if text),
+        *((f"capture {name}", _capture(figures)) for name, figures in summary["captures"].items()),
         *(
             (f"expected {e.text}", f"{'holds' if e.holds(summary) else '[red]does not hold[/]'}: {value:g}")
             for e, value in outcomes
@@ -90,6 +92,24 @@ def result_table(result: Result, outcomes: Sequence[tuple[Expectation, float]]) 
 def _verdict(verdict: dict[str, Any]) -> str:
     colour = {"VALID": "green", "DEGRADED": "yellow", "INVALID": "red"}[verdict["status"]]
     return "\n".join([f"[{colour}]{verdict['status']}[/]", *verdict["reasons"]])
+
+
+def _fidelity(figures: dict[str, dict[str, Any]]) -> str:
+    """What was measured with a real clock, each figure with its limit; "" for a virtual one."""
+    if "idle_cpu" not in figures:
+        return ""
+    idle, least = figures["idle_cpu"], figures["idle_cpu"]["least"]
+    parts = [] if least is None else [f"idle CPU at least {100 * least:.0f} % (limit {100 * idle['limit']:g} %)"]
+    for what in ("timer", "packet"):
+        late = figures[f"{what}_lateness_us"]
+        if late["p99"] is not None:
+            parts.append(f"{what}s p99 {late['p99'] / 1000:.2f} ms late (limit {late['limit'] / 1000:g})")
+    return ", ".join(parts)
+
+
+def _capture(figures: dict[str, Any]) -> str:
+    cut = "" if figures["cut_at_s"] is None else f", full at {figures['cut_at_s']:g} s"
+    return f"{figures['packets']} packets{cut} in {figures['file']}"
 
 
 def _downloads(figures: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from insitu.verdict import judge
+from insitu.verdict import fidelity, judge
 from scenarios import records
 from scenarios.plan import Plan
 
@@ -20,12 +20,14 @@ def summarise(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None, 
         "scenario": plan.scenario,
         "seed": plan.seed,
         "verdict": {"status": verdict.status, "reasons": verdict.reasons},
+        "fidelity": fidelity(plan, events),
         "digest": records.digest(events),
         "time_s": {"virtual": plan.duration_ns / 1e9, "wall": round(wall_s, 2)},
         "downloads": _downloads(events),
         "accuracy": _accuracy(events),
         "slices": {entry.name: _slice(entry.name, events) for entry in plan.slices},
         "links": _links(plan, events),
+        "captures": {event.capture: _capture(event) for event in events if isinstance(event, records.Captured)},
     }
 
 
@@ -77,6 +79,17 @@ def _slice(name: str, events: Sequence[records.AnyEvent]) -> dict[str, int]:
         "reduced": sum(event.decision == "reduced" for event in sessions),
         "refused": sum(event.decision == "refused" for event in sessions),
         "violations": len(promised & late),
+    }
+
+
+def _capture(event: records.Captured) -> dict[str, Any]:
+    """`cut_at_s`: the virtual second of its last packet when it was full then; `origin_ns`: the stamp of the run's start."""
+    return {
+        "file": f"captures/{event.capture}.pcap",
+        "packets": event.packets,
+        "dropped": event.dropped,
+        "cut_at_s": None if event.cut_ns < 0 else event.cut_ns / 1e9,
+        "origin_ns": event.origin_ns,
     }
 
 

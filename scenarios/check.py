@@ -24,13 +24,14 @@ RESERVED_NAMES = ("central", "nef", "core")
 LEAST_GUARANTEE = 8000  # bit/s of a slice on any link: a full packet in one and a half seconds
 # A device costs a guest about 1.5 MB (its namespace, queues and sockets): 2,000 fill the 3 GB that a guest has.
 MOST_DEVICES = 2000
+MOST_CAPTURES = 32  # each has a buffer of 8 MB
 
 
 def problems(scenario: Scenario, models: Iterable[str] | None = None) -> list[Finding]:
     """Everything that is wrong, each with its place; `models` are the published ones (None: not checked)."""
     if too_many := list(_size(scenario)):
         return too_many  # naming them all would take long
-    checks = (_names, _devices, _links, _slices, _dynamics, _traffic, _policies, _expectations)
+    checks = (_names, _devices, _links, _slices, _dynamics, _traffic, _policies, _captures, _expectations)
     found = [finding for check in checks for finding in check(scenario)]
     return [*found, *_situations(scenario, None if models is None else sorted(models))]
 
@@ -42,6 +43,19 @@ def gnb_names(scenario: Scenario) -> list[str]:
 def slice_names(scenario: Scenario) -> list[str]:
     names = [entry.name for entry in scenario.slices]
     return names if "default" in names else ["default", *names]
+
+
+def host_names(scenario: Scenario) -> list[str]:
+    locals_ = [f"{region.name}-local" for region in scenario.network.regions]
+    edges = [f"{gnb}-edge" for gnb in gnb_names(scenario)]
+    return ["central", "nef", *locals_, *edges, *(name for device in scenario.devices for name in device.names)]
+
+
+def link_names(scenario: Scenario) -> list[str]:
+    """Each host has a link of its own, a region one to the core, a gNB one to its region and one to its cell."""
+    radios = [f"{gnb}-radio" for gnb in gnb_names(scenario)]
+    own = [*(region.name for region in scenario.network.regions), *gnb_names(scenario), *host_names(scenario)]
+    return [*radios, *(f"{name}-link" for name in own)]
 
 
 def matching(situations: Sequence[Situation], application: str, gnb: str, time: int) -> Situation | None:
@@ -280,6 +294,31 @@ def _policies(scenario: Scenario) -> Iterator[Finding]:
         name = getattr(scenario.policies, kind)
         if name not in known:
             yield ("policies", kind), _unknown(f"{kind} policy", name, known)
+
+
+def _captures(scenario: Scenario) -> Iterator[Finding]:
+    links, hosts = link_names(scenario), host_names(scenario)
+    switches = ["core", *(region.name for region in scenario.network.regions), *gnb_names(scenario)]
+    groups = {device.name: device.names[0] for device in scenario.devices if device.count is not None}
+    if len(scenario.capture) > MOST_CAPTURES:
+        yield ("capture",), f"{len(scenario.capture)} captures do not fit one machine; name at most {MOST_CAPTURES}"
+    for c, name in enumerate(scenario.capture):
+        place: Place = ("capture", c)
+        if name in scenario.capture[:c]:
+            yield place, f'"{name}" is captured already; name it once'
+        elif name in links and name in hosts:
+            yield place, f'"{name}" is a link and a device; give the device another name'
+        elif name in (*links, *hosts):
+            continue
+        elif name in switches:
+            yield (
+                place,
+                f'"{name}" is a switch; name one of its links, such as "{"central" if name == "core" else name}-link"',
+            )
+        elif name in groups:
+            yield place, f'"{name}" is a group; write one of its devices, such as "{groups[name]}"'
+        else:
+            yield place, _unknown("link or node", name, [*links, *hosts])
 
 
 def _expectations(scenario: Scenario) -> Iterator[Finding]:

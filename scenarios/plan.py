@@ -176,6 +176,16 @@ class Change(Part):
     queues: list[Queue]
 
 
+class Capture(Part):
+    """A pcap of one interface: the first `snap_bytes` of each packet, and no more than `packets` of them."""
+
+    name: str  # as the scenario has it: a link or a host
+    host: str  # in whose namespace the interface is; "" for a switch's port
+    interface: str
+    snap_bytes: int
+    packets: int
+
+
 class Policies(Part):
     slicing: str
     compression: str
@@ -207,6 +217,7 @@ class Plan(Part):
     libraries: list[Library]
     devices: list[Device]
     flows: list[Flow]
+    captures: list[Capture]
     policies: Policies
     library_slice: str  # in which the tiers pull from one another
     models: dict[str, str]  # SHA-256 of each model's manifest

@@ -17,6 +17,8 @@ from scenarios.tables import SECOND
 
 SAMPLE_INTERVAL = SECOND // 10
 GUEST_MEMORY_MB = 3072
+CAPTURED_BYTES = 256  # of each packet: every header, and the head of an HTTP request
+CAPTURED_PACKETS = 250_000  # of each capture: with the 16 bytes that pcap adds to each, at most 68 MB
 LEAST_TCP_BUFFER = 4 << 20
 HERE = LinkSpec.model_validate(
     {"rate": "40 Gbit/s", "delay": "10 us"}
@@ -51,6 +53,7 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         libraries=_libraries(scenario),
         devices=devices,
         flows=_flows(scenario, slices, seed),
+        captures=[_capture(name, network.links) for name in scenario.capture],
         policies=p.Policies(**scenario.policies.model_dump()),
         library_slice=scenario.devices[0].slice,
         models={name: published.models[name] for name in sorted(published.models)},
@@ -348,6 +351,14 @@ def _flows(scenario: Scenario, slices: list[p.Slice], seed: int) -> list[p.Flow]
             )
         )
     return flows
+
+
+def _capture(name: str, links: list[p.Link]) -> p.Capture:
+    """A link is seen at its end towards the core, where both directions pass; a host at its own interface."""
+    link = next((link for link in links if link.name == name), None)
+    end = link.ends[1] if link else next(end for link in links for end in link.ends if end.node == name)
+    host = "" if end.port else end.node
+    return p.Capture(name=name, host=host, interface=end.interface, snap_bytes=CAPTURED_BYTES, packets=CAPTURED_PACKETS)
 
 
 def _receivers(scenario: Scenario, traffic: Traffic) -> list[str]:

@@ -196,6 +196,41 @@ class Received(Event, frozen=True):
     received: int
 
 
+class Captured(Event, frozen=True):
+    """A capture has ended: what its file holds, and what it does not.
+
+    `dropped` packets passed while it was taken and are not in it; it ended with its last packet at `cut_ns` (ns since the run's
+    start) when it was full, and -1 says that it holds the whole run. Its time stamps count from 1970 by the machine's clock;
+    the run started at `origin_ns` of it.
+    """
+
+    capture: str
+    packets: int
+    dropped: int
+    cut_ns: int
+    origin_ns: int
+
+
+class Idle(Event, frozen=True):
+    """The share of the second before `t` in which the machine's CPU had nothing to do (real clock)."""
+
+    idle: float
+
+
+class Lateness(Event, frozen=True):
+    """By how many ns a timer, or a packet of the probe link, came after its time (real clock)."""
+
+    of: Literal["timer", "packet"]
+    late_ns: int
+
+
+class Lost(Event, frozen=True):
+    """Packets that an interface dropped over the run where the plan has no queue; "backlog" is the kernel's between two of them."""
+
+    interface: str
+    packets: int
+
+
 class Process(Event, frozen=True):
     """A process of the run has ended; an exit status other than 0 is a death."""
 
@@ -226,6 +261,10 @@ AnyEvent = (
     | LinkUse
     | LinkTotal
     | Received
+    | Captured
+    | Idle
+    | Lateness
+    | Lost
     | Process
 )
 

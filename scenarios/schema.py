@@ -161,4 +161,5 @@ class Scenario(Part):
     traffic: list[Traffic] = []
     dynamics: list[Dynamics] = []
     policies: Policies = Policies()
+    capture: list[str] = []
     expect: list[Annotated[Expectation, BeforeValidator(Expectation.parse)]] = []

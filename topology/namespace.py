@@ -59,6 +59,11 @@ def enter(name: str) -> None:
         _call("setns", file.fileno(), CLONE_NEWNET)
 
 
+def unshare() -> None:
+    """Moves this thread into a new namespace that has no name and goes with its last socket and process."""
+    _call("unshare", CLONE_NEWNET)
+
+
 def inside(name: str) -> AbstractContextManager[None]:
     """This thread is in the namespace for a while; a socket that is made there belongs there for ever."""
     return inside_of(path(name))

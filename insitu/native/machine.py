@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePath
 
 from insitu.vm.failure import MachineError
@@ -32,12 +33,12 @@ def run(
     cwd: PurePath,
     env: Mapping[str, str],
     mounts: Mapping[str, Path],
-    on_poll: Callable[[], None],
+    on_poll: Callable[[int | None], None],
 ) -> int:
     """Runs `command` as `insitu.vm.machine.run` does, on this machine's own kernel; gives its exit status.
 
     `out` is /run/out, each folder of `mounts` is /run/NAME, read-only. `out/logs` gets init.log, ovs-vswitchd.log and
-    command.log. Nothing of it is left afterwards. Raises MachineError.
+    command.log. Nothing of it is left afterwards. `on_poll` gets None: the run is on all CPUs. Raises MachineError.
     """
     out = out.resolve()
     with cleaning_up_on_signals(), only_user(out) as lock, _private_folder(out) as private:
@@ -47,7 +48,7 @@ def run(
             (private / "mounts" / name).symlink_to(folder.resolve())
         (private / "command").write_text(_script(command, cwd, {**ENVIRONMENT, "TMPDIR": "/run/tmp", **env}))
         with _started(out, lock) as process:
-            _watch(process, wall_limit_s, on_poll)
+            _watch(process, wall_limit_s, partial(on_poll, None))
         return _status(private, process.returncode, out / "logs" / "init.log")
 
 
@@ -97,6 +98,7 @@ def _watch(process: subprocess.Popen[bytes], wall_limit_s: float, on_poll: Calla
             on_poll()
             if time.monotonic() > deadline:
                 raise MachineError("limit", f"the run reached its wall-clock limit of {wall_limit_s:g} s")
+        on_poll()
     finally:
         os.close(descriptor)
 

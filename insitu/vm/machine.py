@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePath
 from typing import BinaryIO, Literal
 
@@ -77,7 +78,7 @@ def run(
     env: Mapping[str, str] | None = None,
     mounts: Mapping[str, Path] | None = None,
     attach: bool = False,
-    on_poll: Callable[[], None] | None = None,
+    on_poll: Callable[[int], None] | None = None,
 ) -> int:
     """Run `command` as root in a fresh guest, in the folder `cwd`, and return its exit status.
 
@@ -90,7 +91,8 @@ def run(
     With `attach`, the command has our standard streams: our input (read to its end first if it is no terminal), and its
     output as it comes, kept in command.out and command.err. If input and output are a terminal, it gets the terminal.
 
-    `on_poll` is called about 20 times a second. Raises MachineError, also after `wall_limit_s` seconds of wall time.
+    `on_poll` is called about 20 times a second and at the end, with the number of the guest's CPU. Raises MachineError, also after
+    `wall_limit_s` seconds of wall time.
     """
     folders = {name: folder.resolve() for name, folder in (mounts or {}).items()}
     _require_visible(*folders.values() or (Path(cwd), Path(sys.prefix)))
@@ -103,7 +105,7 @@ def run(
         try:
             guest.prepare(command, cwd, {**ENVIRONMENT, **(env or {})}, folders)
             guest.start(cpu, folder)
-            guest.watch(on_poll)
+            guest.watch(partial(on_poll, cpu) if on_poll else None)
             return guest.result()
         finally:
             guest.end()
@@ -234,6 +236,8 @@ class _Guest:
             os.close(descriptor)
         self.child.wait()
         self.follow()
+        if on_poll is not None:
+            on_poll()
 
     def follow(self) -> None:
         """Pass on what the command has written since the last time."""

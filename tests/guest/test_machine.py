@@ -190,7 +190,7 @@ def test_hidden_folders_are_refused(kernel: Kernel, tmp_path: Path) -> None:
 
 
 def test_one_folder_serves_one_guest(guest: Guest, kernel: Kernel, tmp_path: Path) -> None:
-    def another() -> None:
+    def another(_: int) -> None:
         with pytest.raises(MachineError, match="another machine is writing into it"):
             guest("true")
 

@@ -136,6 +136,33 @@ def test_links_are_all_but_the_devices_own() -> None:
     assert set(summary()["links"]) == names
 
 
+def test_captures_are_shown_with_what_they_lack() -> None:
+    whole = r.Captured(9, "machine", "square-radio", 1234, 0, -1, 17 * SECOND)
+    cut = r.Captured(9, "machine", "central", 50, 3, SECOND + SECOND // 2, 17 * SECOND)
+    assert summary(whole, cut)["captures"] == {
+        "square-radio": {
+            "file": "captures/square-radio.pcap",
+            "packets": 1234,
+            "dropped": 0,
+            "cut_at_s": None,
+            "origin_ns": 17 * SECOND,
+        },
+        "central": {
+            "file": "captures/central.pcap",
+            "packets": 50,
+            "dropped": 3,
+            "cut_at_s": 1.5,
+            "origin_ns": 17 * SECOND,
+        },
+    }
+    assert summary()["captures"] == {}
+
+
+def test_fidelity_stands_in_the_summary_as_the_verdict_has_it() -> None:
+    events = [r.Lost(9, "square", "s3-eth1", 2), r.Lost(9, "machine", "backlog", 1)]
+    assert summary(*events)["fidelity"] == {"unplanned_drops": {"count": 3, "limit": 0}}
+
+
 def test_every_figure_that_an_expectation_may_name_is_there() -> None:
     made = summary(*EVENTS)
     for figure in figures(list(made["slices"]), list(made["links"])):
