@@ -236,12 +236,14 @@ async def run_devices(run: Run, channel: Channel) -> None:
     import torch
 
     from edge_nodes.device import HeldOut, UserEquipment
+    from edge_nodes.factory import Factory
 
     torch.set_num_threads(1)
     recorder = records.Recorder(run.folder / "events", "devices")
     held_out = HeldOut(run.published / "held_out.safetensors")
     clients = {d.host: library.client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
-    devices = [UserEquipment(run.plan, d, run.published, held_out, recorder, clients[d.host]) for d in run.plan.devices]
+    factory = Factory(run.published)
+    devices = [UserEquipment(run.plan, d, factory, held_out, recorder, clients[d.host]) for d in run.plan.devices]
     channel.ready()
     origin = channel.wait_for_start()
     async with asyncio.TaskGroup() as group:
