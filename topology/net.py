@@ -29,9 +29,10 @@ class Network(mininet.net.Mininet):
     def start(self) -> None:
         """Links, bridges, queues, addresses; returns when Open vSwitch has all ports."""
         self._make_links()
+        # Before the bridges: Open vSwitch looks at all its ports again whenever an interface of it changes
+        self._configure_hosts()
         self._make_bridges()
         self._shape_and_raise()
-        self._configure_hosts()
 
     def stop(self) -> None:
         openvswitch.transact(["--if-exists del-br " + switch.name for switch in self.switches])
