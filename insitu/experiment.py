@@ -203,6 +203,7 @@ def _run_guest(
     plan: Plan, kernel: Kernel, library: Path, folder: Path, progress: Callable[[Progress], None]
 ) -> str | None:
     """Gives what the guest's program said went wrong. Raises MachineError."""
+    follower = _Follower(folder / "progress", progress)
     status = machine.run(
         machine.Machine(kernel, plan.seed, plan.machine.clock, plan.machine.memory_mb),
         [_base_python(), "-S", "-m", "insitu.guest", "/run/out", "/run/library"],
@@ -211,8 +212,10 @@ def _run_guest(
         cwd=PurePath("/run/project"),
         env={**zoo.NUMERICS, "PYTHONPATH": _guest_path(), "PYTHONDONTWRITEBYTECODE": "1", "PATH": machine.SYSTEM_PATH},
         mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
-        on_poll=_Follower(folder / "progress", progress).poll,
+        on_poll=follower.poll,
     )
+    follower.poll()
+    progress(Progress("summary", 0))
     failure = folder / "failure"
     if failure.exists():
         return failure.read_text().strip()

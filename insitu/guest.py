@@ -45,13 +45,15 @@ class Run:
         network = Network(self.plan)
         controller = start_controller(self.plan, self.folder)
         network.start()
-        self._check_settings(network)
+        self._phase("controller")
+        processes.wait_until_ready([controller], openvswitch.nudge)
         self._phase("services")
+        self._check_settings(network)
         gc.freeze()
         libraries = [self._spawn(entry.host, entry) for entry in self.plan.libraries]
         workers = [self._spawn_devices(), *([self._spawn_traffic()] if self.plan.flows else [])]
         self.services = [controller, *libraries, *workers]
-        processes.wait_until_ready(self.services, openvswitch.nudge)
+        processes.wait_until_ready([*libraries, *workers])
         self._phase("run")
         origin = self._start_time()
         self.recorder.write(records.Started(origin, "machine"))
@@ -69,6 +71,7 @@ class Run:
         for name, status in sorted(self.statuses.items()):
             self.recorder.write(records.Process(self.recorder.now(), name, status))
         self.recorder.close()
+        self._phase("down")
 
     def _start_time(self) -> int:
         """Now; under the virtual clock the next full 10 s, so that what came before does not show in the run."""
