@@ -42,6 +42,10 @@ class Network(mininet.net.Mininet):
             if all(end.port for end in planned.ends):
                 self._root.request([netlink.delete(socket.if_nametoindex(planned.ends[0].interface), planned.name)])
 
+    def trust_controller(self) -> None:
+        """Ends the probes of idle connections to the controller. Open vSwitch (3.1) takes that from connected switches only."""
+        openvswitch.transact([f"set Controller {switch.name} inactivity_probe=0" for switch in self.switches])
+
     def hand_over(self, device: Device, place: int) -> None:
         """Moves a device's port to the switch of its attachment number `place`; its queues are set anew there."""
         before, after = device.attachments[place - 1], device.attachments[place]
@@ -92,8 +96,8 @@ class Network(mininet.net.Mininet):
                 f"set-controller {switch.name} tcp:127.0.0.1:{OPENFLOW_PORT}",
                 f"set Bridge {switch.name} other_config:datapath-id={switch.dpid:016x} fail_mode=secure "
                 "protocols=OpenFlow13 other_config:disable-in-band=true",
-                # The network starts with its controller: try at once, and never give up a connection that is only idle.
-                f"set Controller {switch.name} max_backoff=1000 inactivity_probe=0 connection_mode=out-of-band",
+                # The network starts with its controller: try at once.
+                f"set Controller {switch.name} max_backoff=1000 connection_mode=out-of-band",
             ]
         for end in self._switch_ends():
             commands.append(

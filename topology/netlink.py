@@ -52,14 +52,19 @@ class Netlink:
         """Carries out all messages in order. Raises NetlinkError for the first that the kernel refuses."""
         for start in range(0, len(messages), _BATCH):
             batch = messages[start : start + _BATCH]
-            pending = {next(self._sequence): message for message in batch}
-            self._socket.send(b"".join(_packed(message, number) for number, message in pending.items()))
-            while pending:
-                for kind, number, payload in self._receive():
-                    code = -struct.unpack_from("=i", payload)[0] if kind == _ERROR else 0
-                    message = pending.pop(number)
-                    if code:
-                        raise NetlinkError(code, f"{message.what}: {os.strerror(code)}")
+            # Only the last is acknowledged, which saves a system call for each of the others; a refusal comes in any case
+            sent = {next(self._sequence): message._replace(flags=message.flags & ~ACK) for message in batch[:-1]}
+            last = next(self._sequence)
+            sent[last] = batch[-1]
+            self._socket.send(b"".join(_packed(message, number) for number, message in sent.items()))
+            answered, refused = 0, None
+            while answered != last:
+                for _, answered, payload in self._receive():
+                    code = -struct.unpack_from("=i", payload)[0]
+                    if code and refused is None:
+                        refused = NetlinkError(code, f"{sent[answered].what}: {os.strerror(code)}")
+            if refused is not None:
+                raise refused
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
         """The bodies of all answers to a dump request."""
