@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from itertools import groupby
 from pathlib import Path
 
 from edge_nodes import clock, eager_torch, library, traffic
@@ -103,10 +104,14 @@ class Run:
         )
 
     def _check_settings(self, network: Network) -> None:
-        for end, reading in network.read_back():
-            now = self.recorder.now()
-            setting = records.Setting(now, end.node, end.interface, reading.setting, reading.planned, reading.read)
-            self.recorder.write(setting)
+        for end, readings in groupby(network.read_back(), key=lambda read: read[0]):
+            count = 0
+            for _, reading in readings:
+                count += 1
+                if reading.planned != reading.read:
+                    now = self.recorder.now()
+                    self.recorder.write(records.Setting(now, end.node, end.interface, *reading))
+            self.recorder.write(records.Checked(self.recorder.now(), end.node, end.interface, count))
 
     def _follow_the_plan(self, network: Network, origin: int) -> None:
         """Handovers and samples at their times; a process that dies ends the run."""

@@ -19,12 +19,12 @@ class Verdict(NamedTuple):
 def judge(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None) -> Verdict:
     """`lost` says what is wrong with the records themselves, if anything is.
 
-    INVALID: an event was lost, a process died, the run ended early, the virtual clock misbehaved, or a setting that was read
-    back differs from the plan. DEGRADED: a real clock misbehaved.
+    INVALID: an event was lost, a process died, the run ended early, the virtual clock misbehaved, or a setting was not read
+    back or differs from the plan. DEGRADED: a real clock misbehaved.
     """
     invalid = [lost] if lost else []
     invalid += _processes(plan, events)
-    invalid += _settings(events)
+    invalid += _settings(plan, events)
     wakes = [event for event in events if isinstance(event, records.Clock)]
     seconds = plan.duration_ns // 10**9
     if len(wakes) != seconds:
@@ -49,9 +49,15 @@ def _processes(plan: Plan, events: Sequence[records.AnyEvent]) -> list[str]:
     return died + [f"process {name} left no trace" for name in expected if name not in statuses]
 
 
-def _settings(events: Sequence[records.AnyEvent]) -> list[str]:
-    wrong = [e for e in events if isinstance(e, records.Setting) and e.planned != e.read]
-    reasons = [f"{e.node} {e.interface} {e.setting}: planned {e.planned}, the kernel has {e.read}" for e in wrong[:3]]
+def _settings(plan: Plan, events: Sequence[records.AnyEvent]) -> list[str]:
+    checked = {(event.node, event.interface) for event in events if isinstance(event, records.Checked)}
+    unread = [end for link in plan.links for end in link.ends if (end.node, end.interface) not in checked]
+    reasons = []
+    if unread:
+        first = f"{unread[0].interface} of {unread[0].node}"
+        reasons.append(f"settings were not read back, at {len(unread)} interfaces, the first {first}")
+    wrong = [e for e in events if isinstance(e, records.Setting)]
+    reasons += [f"{e.node} {e.interface} {e.setting}: planned {e.planned}, the kernel has {e.read}" for e in wrong[:3]]
     return reasons + ([f"{len(wrong) - 3} more settings differ"] if len(wrong) > 3 else [])
 
 

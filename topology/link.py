@@ -41,6 +41,19 @@ class Count(NamedTuple):
     dropped: int
 
 
+# Interface's index -> parent -> attributes of the qdisc there
+Qdiscs = dict[int, dict[int, dict[int, bytes]]]
+
+
+def qdiscs(netlink: Netlink) -> Qdiscs:
+    """The qdiscs of all interfaces of a namespace: the kernel goes through all of them even when it is asked for one."""
+    found: Qdiscs = {}
+    for body in netlink.dump(RTM_GETQDISC, _TC.pack(0, 0, 0, 0, 0)):
+        _, index, _, parent, _ = _TC.unpack_from(body)
+        found.setdefault(index, {})[parent] = attributes(body[_TC.size :])
+    return found
+
+
 def tree(end: End, index: int) -> list[Message]:
     """All settings of an interface, in the order in which the kernel takes them."""
     if not end.queues:
@@ -57,9 +70,9 @@ def tree(end: End, index: int) -> list[Message]:
     return messages
 
 
-def read_back(end: End, index: int, netlink: Netlink) -> Iterator[Reading]:
-    """Every setting of an interface beside what the kernel says."""
-    found = _qdiscs(netlink, index)
+def read_back(end: End, index: int, netlink: Netlink, dumped: Qdiscs) -> Iterator[Reading]:
+    """Every setting of an interface beside what the kernel says; `dumped` is from `qdiscs`."""
+    found = dumped.get(index, {})
     if not end.queues:
         yield Reading("netem", _describe(end.shape, end.seed), _described(found.get(_ROOT)))
         return
@@ -72,9 +85,9 @@ def read_back(end: End, index: int, netlink: Netlink) -> Iterator[Reading]:
         yield Reading(f"netem {queue.slice}", _describe(end.shape, end.seed + queue.number), leaf)
 
 
-def counts(end: End, index: int, netlink: Netlink) -> list[Count]:
-    """What each queue of an interface (0 where it has none) has sent and dropped."""
-    found = _qdiscs(netlink, index)
+def counts(end: End, index: int, dumped: Qdiscs) -> list[Count]:
+    """What each queue of an interface (0 where it has none) has sent and dropped; `dumped` is from `qdiscs`."""
+    found = dumped[index]
     numbers = {_class_of(queue): queue.number for queue in end.queues} or {_ROOT: 0}
     return [Count(number, *_statistics(found[parent])) for parent, number in numbers.items()]
 
@@ -140,16 +153,6 @@ def _described(attrs: dict[int, bytes] | None) -> str:
     rate = struct.unpack("=Q", more[8])[0] if 8 in more else struct.unpack_from("=I", more[6])[0]
     (seed,) = struct.unpack("=Q", more[14])
     return f"delay {delay} jitter {jitter} ns loss {loss} rate {rate} B/s limit {limit} seed {seed}"
-
-
-def _qdiscs(netlink: Netlink, index: int) -> dict[int, dict[int, bytes]]:
-    """Parent -> attributes of the qdiscs of one interface."""
-    found = {}
-    for body in netlink.dump(RTM_GETQDISC, _TC.pack(0, index, 0, 0, 0)):
-        _, owner, _, parent, _ = _TC.unpack_from(body)
-        if owner == index:
-            found[parent] = attributes(body[_TC.size :])
-    return found
 
 
 def _classes(netlink: Netlink, index: int) -> Iterator[tuple[int, str]]:

@@ -58,15 +58,24 @@ class Network(mininet.net.Mininet):
 
     def read_back(self) -> Iterator[tuple[End, link.Reading]]:
         """Every setting of every interface, as planned and as the kernel has it."""
-        for end, index, netlink_there in self._everywhere():
-            for reading in link.read_back(end, index, netlink_there):
+        dumped = link.qdiscs(self._root)
+        for end in self._switch_ends():
+            for reading in link.read_back(end, socket.if_nametoindex(end.interface), self._root, dumped):
                 yield end, reading
+        for end in self._host_ends():
+            with namespace.inside(end.node):
+                here = netlink.Netlink()
+                index = socket.if_nametoindex(end.interface)
+            for reading in link.read_back(end, index, here, link.qdiscs(here)):
+                yield end, reading
+            here.close()
 
     def counts(self) -> Iterator[tuple[PlannedLink, End, link.Count]]:
         """What each queue of each switch's port has sent and dropped."""
+        dumped = link.qdiscs(self._root)
         for planned in self.plan.links:
             for end in (end for end in planned.ends if end.port):
-                for count in link.counts(end, socket.if_nametoindex(end.interface), self._root):
+                for count in link.counts(end, socket.if_nametoindex(end.interface), dumped):
                     yield planned, end, count
 
     def _make_links(self) -> None:
@@ -116,37 +125,28 @@ class Network(mininet.net.Mininet):
     def _configure_hosts(self) -> None:
         addresses = {host.name: host.ip for host in self.plan.hosts}
         gateway_ip, gateway_mac = GATEWAY
-        for planned in self.plan.links:
-            for end in (end for end in planned.ends if not end.port):
-                with namespace.inside(end.node):
-                    here = netlink.Netlink()
-                    index = socket.if_nametoindex(end.interface)
-                    lo = socket.if_nametoindex("lo")
-                here.request(
-                    [
-                        netlink.up(lo, "lo"),
-                        *link.tree(end, index),
-                        netlink.up(index, end.interface),
-                        netlink.address(index, addresses[end.node], 32),
-                        netlink.default_route(index, gateway_ip),
-                        netlink.neighbour(index, gateway_ip, gateway_mac),
-                    ]
-                )
-                here.close()
+        for end in self._host_ends():
+            with namespace.inside(end.node):
+                here = netlink.Netlink()
+                index = socket.if_nametoindex(end.interface)
+                lo = socket.if_nametoindex("lo")
+            here.request(
+                [
+                    netlink.up(lo, "lo"),
+                    *link.tree(end, index),
+                    netlink.up(index, end.interface),
+                    netlink.address(index, addresses[end.node], 32),
+                    netlink.default_route(index, gateway_ip),
+                    netlink.neighbour(index, gateway_ip, gateway_mac),
+                ]
+            )
+            here.close()
 
     def _switch_ends(self) -> Iterator[End]:
         return (end for planned in self.plan.links for end in planned.ends if end.port)
 
-    def _everywhere(self) -> Iterator[tuple[End, int, netlink.Netlink]]:
-        for end in self._switch_ends():
-            yield end, socket.if_nametoindex(end.interface), self._root
-        for planned in self.plan.links:
-            for end in (end for end in planned.ends if not end.port):
-                with namespace.inside(end.node):
-                    here = netlink.Netlink()
-                    index = socket.if_nametoindex(end.interface)
-                yield end, index, here
-                here.close()
+    def _host_ends(self) -> Iterator[End]:
+        return (end for planned in self.plan.links for end in planned.ends if not end.port)
 
 
 def _set_tcp_buffers(most: int) -> None:

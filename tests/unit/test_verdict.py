@@ -14,7 +14,7 @@ VIRTUAL = planned(duration="3 s", traffic=[{"from": "central", "to": "phone", "r
 REAL = msgspec.structs.replace(VIRTUAL, machine=msgspec.structs.replace(VIRTUAL.machine, clock="real"))
 PROCESSES = ["controller", "devices", "traffic", "central", "region-local", "square-edge"]
 SOUND = [
-    r.Setting(-5, "square", "s3-eth1", "class 1:1", "rate 8 B/s", "rate 8 B/s"),
+    *(r.Checked(-5, end.node, end.interface, 1) for link in VIRTUAL.links for end in link.ends),
     r.Started(0, "machine"),
     *(r.Clock(second * SECOND, "machine", second * SECOND) for second in (1, 2, 3)),
     *(r.Process(4 * SECOND, name, 0) for name in PROCESSES),
@@ -25,9 +25,12 @@ def without(*unwanted: r.Event) -> list[r.Event]:
     return [event for event in SOUND if event not in unwanted]
 
 
+CLOCKS = [event for event in SOUND if isinstance(event, r.Clock)]
+
+
 def late(ns: int) -> list[r.Event]:
     """The second wake came this much after its time."""
-    return [*without(SOUND[3]), r.Clock(2 * SECOND + ns, "machine", 2 * SECOND)]
+    return [*without(CLOCKS[1]), r.Clock(2 * SECOND + ns, "machine", 2 * SECOND)]
 
 
 @pytest.mark.parametrize("plan", [VIRTUAL, REAL], ids=["virtual", "real"])
@@ -56,6 +59,12 @@ def test_traffic_is_missed_only_where_there_was_some() -> None:
     assert judge(quiet, without(r.Process(4 * SECOND, "traffic", 0)), None) == Verdict("VALID", [])
 
 
+def test_an_interface_that_was_not_read_back_makes_the_run_invalid() -> None:
+    verdict = judge(VIRTUAL, without(SOUND[0]), None)
+    assert verdict.status == "INVALID"
+    assert verdict.reasons == ["settings were not read back, at 1 interfaces, the first eth0 of central"]
+
+
 def test_a_setting_that_the_kernel_has_otherwise_makes_the_run_invalid() -> None:
     wrong = r.Setting(-4, "square", "s3-eth2", "class 1:2", "rate 8 B/s", "rate 9 B/s")
     reason = "square s3-eth2 class 1:2: planned rate 8 B/s, the kernel has rate 9 B/s"
@@ -80,7 +89,7 @@ def test_a_clock_that_misbehaved_is_fatal_if_it_is_virtual(
 
 @pytest.mark.parametrize("plan", [VIRTUAL, REAL], ids=["virtual", "real"])
 def test_a_run_that_was_cut_short_is_invalid(plan: Plan) -> None:
-    assert judge(plan, without(SOUND[4]), None) == ("INVALID", ["the run ended after 2 of 3 s"])
+    assert judge(plan, without(CLOCKS[1]), None) == ("INVALID", ["the run ended after 2 of 3 s"])
 
 
 def test_a_wake_that_is_as_late_as_is_sound_is_sound() -> None:
@@ -94,4 +103,4 @@ def test_a_fraction_of_a_second_at_the_end_has_no_wake_of_its_own() -> None:
 def test_all_that_is_wrong_is_said() -> None:
     wrong = r.Setting(-4, "square", "s3-eth2", "class 1:2", "8", "9")
     died = r.Process(4 * SECOND, "devices", 1)
-    assert len(judge(VIRTUAL, [*without(*SOUND[3:5]), wrong, died], "lost").reasons) == 4
+    assert len(judge(VIRTUAL, [*without(*CLOCKS[1:]), wrong, died], "lost").reasons) == 4
