@@ -1,5 +1,6 @@
 """The network of a plan, up: Mininet's nodes, one OVSDB transaction for all bridges, netlink for all links."""
 
+import os
 import socket
 from collections.abc import Iterator
 
@@ -18,6 +19,7 @@ class Network(mininet.net.Mininet):
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._root = netlink.Netlink()
+        self._group = os.getpid()  # of our interfaces: they go all at once, and those of a network beside ours stay
         _set_tcp_buffers(plan.machine.tcp_buffer_bytes)
         # Mininet would raise the limit of open files, which makes each of its shells close thousands one by one.
         mininet.net.Mininet.inited = True
@@ -36,11 +38,10 @@ class Network(mininet.net.Mininet):
 
     def stop(self) -> None:
         openvswitch.transact(["--if-exists del-br " + switch.name for switch in self.switches])
+        # With its namespace a host's interface would go too, but later: the kernel takes a namespace down in its own time
+        self._root.request([netlink.delete_group(self._group)])
         for node in (*self.hosts, *self.switches):
             node.terminate()
-        for planned in self.plan.links:
-            if all(end.port for end in planned.ends):
-                self._root.request([netlink.delete(socket.if_nametoindex(planned.ends[0].interface), planned.name)])
 
     def trust_controller(self) -> None:
         """Ends the probes of idle connections to the controller. Open vSwitch (3.1) takes that from connected switches only."""
@@ -87,11 +88,13 @@ class Network(mininet.net.Mininet):
             mac = f"02:01:00:00:{number >> 8:02x}:{number & 255:02x}"
             if host.port:
                 peer_mac = f"02:02:00:00:{number >> 8:02x}:{number & 255:02x}"
-                messages.append(netlink.veth(switch.interface, host.interface, mac, peer_mac))
+                messages.append(netlink.veth(switch.interface, host.interface, mac, peer_mac, self._group))
             else:
                 files.append(namespace.path(host.node).open())
                 messages.append(
-                    netlink.veth(switch.interface, host.interface, mac, macs[host.node], files[-1].fileno())
+                    netlink.veth(
+                        switch.interface, host.interface, mac, macs[host.node], self._group, files[-1].fileno()
+                    )
                 )
         self._root.request(messages)
         for file in files:

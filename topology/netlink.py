@@ -108,8 +108,8 @@ def text(value: str) -> bytes:
     return value.encode() + b"\0"
 
 
-def veth(name: str, peer: str, mac: str, peer_mac: str, peer_namespace: int | None = None) -> Message:
-    """A pair of interfaces: `name` here, `peer` here or in the namespace of an open file descriptor.
+def veth(name: str, peer: str, mac: str, peer_mac: str, group: int, peer_namespace: int | None = None) -> Message:
+    """A pair of interfaces: `name` here, in a group, and `peer` here or in the namespace of an open file descriptor.
 
     Segments are not merged before the link (`gso_max_segs` 1): loss, queues and shares act on real packets.
     """
@@ -118,11 +118,14 @@ def veth(name: str, peer: str, mac: str, peer_mac: str, peer_namespace: int | No
         there += attribute(28, struct.pack("=i", peer_namespace))  # IFLA_NET_NS_FD
     info = attribute(1, text("veth")) + attribute(2, attribute(1, there))
     body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(name)) + _ends(mac) + attribute(18, info)
+    body += attribute(27, struct.pack("=I", group))  # IFLA_GROUP
     return Message(RTM_NEWLINK, NEW, body, f"link {name}")
 
 
-def delete(index: int, name: str) -> Message:
-    return Message(RTM_DELLINK, REQUEST | ACK, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, 0), f"delete {name}")
+def delete_group(group: int) -> Message:
+    """Deletes all interfaces of a group, and with a veth its peer, at once: one by one each would wait for the kernel."""
+    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(27, struct.pack("=I", group))
+    return Message(RTM_DELLINK, REQUEST | ACK, body, f"delete the interfaces of group {group}")
 
 
 def up(index: int, name: str) -> Message:
