@@ -1,7 +1,7 @@
 """How fast a network starts, beside stock Mininet, and what an idle hour costs: `python benchmarks/startup.py [WHAT]…`.
 
-WHAT is `hour`, or a number of devices, or devices and slices as `1000x20`; without it `100 hour 1000`. Stock Mininet starts with the
-limit of open files at 1024, as ours does: with the one that it sets itself, each of its shells would take five times as long.
+WHAT is `hour`, or a number of devices, or devices and slices as `1000x20`; without it `100 hour 1000`. Stock Mininet starts
+with the limit of open files at 1024, as ours does: with its own limit each of its shells would take five times as long.
 
 Wall time is taken on the host, when a phase shows in the guest's progress file (it is looked at 20 times a second). The CPU time
 of the guest's processes stands beside it: on a machine that does something else too, only that can be compared.
