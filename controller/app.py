@@ -84,17 +84,20 @@ class SliceController(app_manager.OSKenApp):
         sessions = [s for s in self._book.sessions.values() if s.device == device.host]
         for session in sessions:
             self._send(self._entries(session), self._remove)
+        before = slices.routes(self._plan, self._paths, device.host)
         self._paths.moved(device.host, attachment)
         self._book.moved(device.host)
         entries = slices.routes(self._plan, self._paths, device.host)
+        left = [entry for entry in before if entry.switch not in {route.switch for route in entries}]
         entries += slices.slice_entries(self._plan, self._paths, device)
         entries += [entry for session in sessions for entry in self._entries(session)]
         self._send(entries, self._add)
+        self._send(left, self._remove)
         now = self._recorder.now()
         self._recorder.write(records.Rerouted(now, "controller", device.host, attachment.cell, len(entries)))
 
     def _entries(self, session: qod.Reservation) -> list[slices.Entry]:
-        return slices.session_entries(self._plan, self._paths, session.device, session.server, session.queue)
+        return slices.session_entries(self._paths, session.device, session.server, session.queue)
 
     def _send(self, entries: Iterable[slices.Entry], change: Callable[[Any, slices.Entry], Any]) -> None:
         """Sends changes to all their switches; returns when every switch has confirmed."""

@@ -19,6 +19,7 @@ class Paths:
     """Shortest paths; among equally short ones that over the links which the plan names first."""
 
     def __init__(self, plan: Plan) -> None:
+        self.hosts = {host.name: host for host in plan.hosts}
         self._switches = [switch.name for switch in plan.switches]
         self._neighbours: dict[str, list[tuple[str, Hop]]] = {name: [] for name in self._switches}
         self._attached: dict[str, Hop] = {}  # host -> the hop that reaches it
@@ -40,6 +41,10 @@ class Paths:
         """Where a packet to a host leaves a switch."""
         last = self._attached[host]
         return last if last.switch == switch else self._towards[last.switch][switch]
+
+    def up(self, switch: str) -> Hop | None:
+        """Where a packet leaves a switch towards the plan's first switch, the core; None there."""
+        return self._towards[self._switches[0]].get(switch)
 
     def is_last(self, switch: str, host: str) -> bool:
         return self._attached[host].switch == switch

@@ -1,6 +1,8 @@
 """Flow tables: which slice a packet is of (table 0) and which port it leaves by (table 1). Pure.
 
 `set_queue` in table 0 holds until table 1 puts the packet out, so one entry for a flow and one for a destination are enough.
+Table 1 has a default entry, the way up to the core, which itself has none: no packet goes round in a circle. Only the switches
+where that is not the way to a host have an entry for it; a tree's entries grow with its hosts, not with hosts times switches.
 """
 
 from collections.abc import Iterator
@@ -28,6 +30,9 @@ class Entry(NamedTuple):
 def fixed_entries(plan: Plan, paths: Paths) -> list[Entry]:
     """What is installed before anything runs: routes to every host, background flows, pulls between the tiers."""
     entries = [Entry(switch.name, CLASSIFY, 0, ()) for switch in plan.switches]
+    for switch in plan.switches:
+        if up := paths.up(switch.name):
+            entries.append(Entry(switch.name, ROUTE, 0, (("eth_type", _IPV4),), port=up.port))
     for host in plan.hosts:
         entries += routes(plan, paths, host.name)
     for device in plan.devices:
@@ -36,34 +41,40 @@ def fixed_entries(plan: Plan, paths: Paths) -> list[Entry]:
 
 
 def routes(plan: Plan, paths: Paths, host: str) -> list[Entry]:
-    """Every switch's entry for one destination. The last switch writes the host's own MAC address."""
-    target = next(h for h in plan.hosts if h.name == host)
+    """The entries for one destination. The last switch writes the host's own MAC address."""
+    target = paths.hosts[host]
+    hops = [paths.next_hop(switch.name, host) for switch in plan.switches]
     return [
         Entry(
-            switch.name,
+            hop.switch,
             ROUTE,
             1,
             (("eth_type", _IPV4), ("ipv4_dst", target.ip)),
-            mac=target.mac if paths.is_last(switch.name, host) else None,
-            port=paths.next_hop(switch.name, host).port,
+            mac=target.mac if paths.is_last(hop.switch, host) else None,
+            port=hop.port,
         )
-        for switch in plan.switches
+        for hop in hops
+        if hop != paths.up(hop.switch)
     ]
 
 
 def slice_entries(plan: Plan, paths: Paths, device: Device) -> list[Entry]:
-    """What a device exchanges with a library is of the device's slice, with a session or without.
+    """What a device exchanges with libraries is of the device's slice, with a session or without.
 
-    That is the edge library of every cell in which it ever is, since a download goes on after a handover, and the tiers above,
-    which give what the edge cannot.
+    The entries are on the way to the edge library of every cell in which it ever is, since a download goes on after a handover,
+    and to the tiers above, which give what the edge cannot.
     """
     edges = {f"{attachment.gnb}-edge" for attachment in device.attachments}
     upstream = {host for library in plan.libraries if library.host in edges for host in library.upstream}
-    queue = queue_of(plan, device.slice)
+    queue, ip = queue_of(plan, device.slice), paths.hosts[device.host].ip
+    to_device = [hop for library in edges | upstream for hop in paths.path(library, device.host)]
+    from_device = [hop for library in edges | upstream for hop in paths.path(device.host, library)]
     return [
-        entry
-        for library in sorted(edges | upstream)
-        for entry in _between(plan, paths, library, device.host, queue, priority=10)
+        Entry(
+            switch, CLASSIFY, 10, (("eth_type", _IPV4), ("ip_proto", _TCP), (address, ip), (port, LIBRARY_PORT)), queue
+        )
+        for address, port, hops in (("ipv4_dst", "tcp_src", to_device), ("ipv4_src", "tcp_dst", from_device))
+        for switch in sorted({hop.switch for hop in hops})
     ]
 
 
@@ -71,9 +82,9 @@ def queue_of(plan: Plan, slice_name: str) -> int:
     return next(entry.queue for entry in plan.slices if entry.name == slice_name)
 
 
-def session_entries(plan: Plan, paths: Paths, device: str, server: str, queue: int) -> list[Entry]:
+def session_entries(paths: Paths, device: str, server: str, queue: int) -> list[Entry]:
     """A session's flow, both directions, on every switch of its path."""
-    return list(_between(plan, paths, server, device, queue, priority=20))
+    return list(_between(paths, server, device, queue, priority=20))
 
 
 def _background(plan: Plan) -> Iterator[Entry]:
@@ -93,18 +104,17 @@ def _pulls(plan: Plan, paths: Paths) -> Iterator[Entry]:
     queue = queue_of(plan, plan.library_slice)
     for library in plan.libraries:
         for upstream in library.upstream:
-            yield from _between(plan, paths, upstream, library.host, queue, priority=10)
+            yield from _between(paths, upstream, library.host, queue, priority=10)
 
 
-def _between(plan: Plan, paths: Paths, server: str, client: str, queue: int, priority: int) -> Iterator[Entry]:
+def _between(paths: Paths, server: str, client: str, queue: int, priority: int) -> Iterator[Entry]:
     """A library's answers to a client and the client's requests, in a queue."""
-    addresses = {host.name: host.ip for host in plan.hosts}
     for source, destination, side in ((server, client, "tcp_src"), (client, server, "tcp_dst")):
         match = (
             ("eth_type", _IPV4),
             ("ip_proto", _TCP),
-            ("ipv4_src", addresses[source]),
-            ("ipv4_dst", addresses[destination]),
+            ("ipv4_src", paths.hosts[source].ip),
+            ("ipv4_dst", paths.hosts[destination].ip),
             (side, LIBRARY_PORT),
         )
         for hop in paths.path(source, destination):

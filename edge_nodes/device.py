@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 
 from edge_nodes import codec, delivery
 from edge_nodes.clock import sleep_until
+from edge_nodes.factory import Factory
 from edge_nodes.library import Unavailable, fetch
 from edge_nodes.manifest import Manifest, Variant
-from edge_nodes.policies import DeviceFit, Limits
+from edge_nodes.policies import Limits
 from scenarios import records
-from scenarios.plan import LIBRARY_PORT, Attachment, Device, Need, Plan
+from scenarios.plan import LIBRARY_PORT, Attachment, Device, Library, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
 DRAIN_NS = 2_000_000_000  # after the run's end a download in flight may still finish
@@ -58,20 +59,17 @@ class UserEquipment:
         self,
         plan: Plan,
         device: Device,
-        folder: Path,
+        factory: Factory,
         held_out: HeldOut,
         recorder: records.Recorder,
         http: aiohttp.ClientSession,
     ) -> None:
         self._plan, self._device, self._recorder, self._http = plan, device, recorder, http
-        self._addresses = {host.name: host.ip for host in plan.hosts}
-        self._libraries = {library.host: library for library in plan.libraries}
-        self._channels = {link.name: link.ends[0].shape.rate_bps for link in plan.links}
-        self._held_out = held_out
+        self._factory, self._held_out = factory, held_out
         self._random = np.random.Generator(np.random.PCG64(device.image_seed))
         self._probe = np.random.Generator(np.random.PCG64(device.image_seed + 1))
         self._blocks: dict[str, bytes] = {}
-        self._running = self._from_factory(folder)
+        self._running = self._from_factory()
         self._download: asyncio.Task[None] | None = None
         self._count = 0
         self._not_before = 0
@@ -120,7 +118,7 @@ class UserEquipment:
         try:
             manifest, variant, received = await self._fetch(model, attachment, edge, download, began)
             fetched = self._recorder.now()
-            net = codec.load(manifest, variant, self._blocks)
+            net = self._factory.build(manifest, variant, self._blocks)
             await sleep_until(fetched + variant.bytes * 10**9 // self._device.load_bytes_per_s)
         except (DownloadFailed, codec.BlockError) as error:
             now = self._recorder.now()
@@ -150,7 +148,7 @@ class UserEquipment:
             download=download,
             model=model,
             time_left_ns=self._device.deadline_ns - (self._recorder.now() - began),
-            channel_bps=self._channels[f"{attachment.gnb}-radio"],
+            channel_bps=self._radio_bps(attachment.gnb),
             memory_bytes=self._device.memory_bytes,
             macs_per_s=self._device.macs_per_s,
             infer_interval_ns=self._device.infer_interval_ns,
@@ -171,7 +169,7 @@ class UserEquipment:
 
     async def _stream(self, edge: str, ask: delivery.Ask) -> tuple[delivery.Offer, dict[str, bytes], int]:
         """The offer and the objects that arrived unbroken; each broken one is recorded."""
-        url = f"http://{self._addresses[edge]}:{LIBRARY_PORT}{delivery.PATH}"
+        url = f"http://{self._address(edge)}:{LIBRARY_PORT}{delivery.PATH}"
         objects: dict[str, bytes] = {}
         received = 0
         async with self._http.post(url, data=msgspec.json.encode(ask)) as answer:
@@ -192,9 +190,9 @@ class UserEquipment:
     async def _from_upper_tier(self, edge: str, model: str, digest: str, download: str) -> bytes:
         """An object that the edge could not give. Raises DownloadFailed."""
         name, _, _ = model.partition("@")
-        for host in self._libraries[edge].upstream:
+        for host in self._library(edge).upstream:
             try:
-                return await fetch(self._http, f"http://{self._addresses[host]}:{LIBRARY_PORT}", name, digest)
+                return await fetch(self._http, f"http://{self._address(host)}:{LIBRARY_PORT}", name, digest)
             except Unavailable as error:
                 self._reject(download, digest, host, str(error))
         raise DownloadFailed(f"no tier has {digest} unbroken")
@@ -203,15 +201,23 @@ class UserEquipment:
         now = self._recorder.now()
         self._recorder.write(records.BlockRejected(now, self._device.host, download, digest, source, reason))
 
-    def _from_factory(self, folder: Path) -> Running:
+    # Looked up when they are needed: a table of all nodes for each device would fill the memory.
+    def _address(self, host: str) -> str:
+        return next(entry.ip for entry in self._plan.hosts if entry.name == host)
+
+    def _library(self, host: str) -> Library:
+        return next(library for library in self._plan.libraries if library.host == host)
+
+    def _radio_bps(self, gnb: str) -> int:
+        return next(link for link in self._plan.links if link.name == f"{gnb}-radio").ends[0].shape.rate_bps
+
+    def _from_factory(self) -> Running:
         """The base model in the variant that fits the device best, as it was sold."""
         device = self._device
-        manifest = Manifest.load(folder / "manifests" / f"{device.application}.json")
         limits = Limits(device.memory_bytes, device.macs_per_s, device.infer_interval_ns, 0, 0, frozenset())
-        variant = DeviceFit().choose(manifest, limits).variant
-        for block in manifest.blocks_of(variant):
-            self._blocks[block.digest] = (folder / "blocks" / block.digest.removeprefix("sha256:")).read_bytes()
-        return Running(device.application, variant, codec.load(manifest, variant, self._blocks))
+        manifest, variant, blocks = self._factory.base(device.application, limits)
+        self._blocks |= blocks
+        return Running(device.application, variant, self._factory.build(manifest, variant, blocks))
 
 
 def _accuracy(running: Running, images: torch.Tensor, labels: torch.Tensor) -> float:

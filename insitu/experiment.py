@@ -157,6 +157,7 @@ def _run(
     began = time.monotonic()
     follower = _Follower(folder / "progress", progress, plan.machine.clock == "real")
     failure = _run_guest(plan, kernel, library, folder, follower)
+    progress(Progress("summary", 0))
     try:
         events, lost = records.read(folder / "events"), None
         events = sorted([*events, *follower.idle_events()], key=lambda event: event.t)

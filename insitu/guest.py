@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from edge_nodes import clock, eager_torch, library, traffic
@@ -42,6 +43,7 @@ class Run:
         self.recorder = records.Recorder(folder / "events", "machine")
         self.services: list[Service] = []
         self.statuses: dict[str, int] = {}
+        self._progress = (folder / "progress").open("ab", buffering=0)
 
     def execute(self) -> None:
         """Everything from the first process to the last record. Raises ProcessError when the run cannot go on."""
@@ -49,14 +51,17 @@ class Run:
         network = Network(self.plan)
         controller = start_controller(self.plan, self.folder)
         network.start()
-        self._check_settings(network)
+        self._phase("controller")
+        processes.wait_until_ready([controller], openvswitch.nudge)
+        network.trust_controller()
         self._phase("services")
+        self._check_settings(network)
         gc.freeze()
         libraries = [self._spawn(entry.host, entry) for entry in self.plan.libraries]
         workers = [self._spawn_devices(), *([self._spawn_traffic()] if self.plan.flows else [])]
         workers += [self._spawn_sampler()] if self.plan.machine.clock == "real" else []
         self.services = [controller, *libraries, *workers]
-        processes.wait_until_ready(self.services, openvswitch.nudge)
+        processes.wait_until_ready([*libraries, *workers])
         captures = Captures(self.plan.captures, self.folder)
         capturing = captures.spawn()
         self.services += capturing
@@ -84,6 +89,7 @@ class Run:
         for name, status in sorted(self.statuses.items()):
             self.recorder.write(records.Process(self.recorder.now(), name, status))
         self.recorder.close()
+        self._phase("down")
 
     def _start_time(self) -> int:
         """Now; under the virtual clock the next full 10 s, so that what came before does not show in the run."""
@@ -92,8 +98,7 @@ class Run:
 
     def _phase(self, name: str) -> None:
         """Tells the host how far the run is."""
-        with (self.folder / "progress").open("a") as file:
-            file.write(f"{name}\n")
+        self._progress.write(f"{name}\n".encode())
 
     def _spawn(self, name: str, entry: Library) -> Service:
         def body(channel: Channel) -> None:
@@ -121,14 +126,15 @@ class Run:
         )
 
     def _check_settings(self, network: Network) -> None:
-        for end, reading in network.read_back():
-            self._record_setting(end, reading)
+        for end, readings in groupby(network.read_back(), key=lambda read: read[0]):
+            self._record_readings(end, [reading for _, reading in readings])
 
-    def _record_setting(self, end: End, reading: Reading) -> None:
-        now = self.recorder.now()
-        self.recorder.write(
-            records.Setting(now, end.node, end.interface, reading.setting, reading.planned, reading.read)
-        )
+    def _record_readings(self, end: End, readings: list[Reading]) -> None:
+        """Each setting that differs from the plan, and how many were compared."""
+        for reading in readings:
+            if reading.planned != reading.read:
+                self.recorder.write(records.Setting(self.recorder.now(), end.node, end.interface, *reading))
+        self.recorder.write(records.Checked(self.recorder.now(), end.node, end.interface, len(readings)))
 
     def _follow_the_plan(self, network: Network, origin: int) -> None:
         """Handovers, changes of links and samples at their times; a process that dies ends the run."""
@@ -156,14 +162,11 @@ class Run:
             self._stop_if_one_died(at)
 
     def _change(self, network: Network, change: Change, _: int) -> None:
-        for end, reading in network.change(change):
-            self._record_setting(end, reading)
-        shape = change.shape
-        end = next(link for link in self.plan.links if link.name == change.link).ends[change.end]
-        changed = records.Changed(
-            self.recorder.now(), end.node, change.link, shape.rate_bps, shape.delay_ns, shape.jitter_ns, shape.loss
-        )
-        self.recorder.write(changed)
+        end, readings = network.change(change)
+        self._record_readings(end, readings)
+        now, shape = self.recorder.now(), change.shape
+        what = (shape.rate_bps, shape.delay_ns, shape.jitter_ns, shape.loss)
+        self.recorder.write(records.Changed(now, end.node, change.link, *what))
 
     def _hand_over(self, network: Network, device: Device, place: int, _: int) -> None:
         network.hand_over(device, place)
@@ -200,13 +203,22 @@ class LinkUsage:
             for end, other in (link.ends, link.ends[::-1]):
                 if end.port and other.node not in devices:
                     self._ends[end.interface] = (link.name, end.node, None if other.port else other.node)
-        self._before = self._read()
+        self._packets_file = open("/proc/net/softnet_stat", "rb", buffering=0)  # noqa: SIM115 - open for the whole run
+        self._packets, self._before = self._count_packets(), self._read()
 
     def sample(self) -> list[records.LinkUse]:
+        packets = self._count_packets()
+        if packets == self._packets:
+            return []  # in an idle hour that saves looking at all interfaces 36,000 times
+        self._packets = packets
         t, now = time.monotonic_ns(), self._read()
         grown = [(key, sent - self._before[key]) for key, sent in now.items() if sent != self._before[key]]
         self._before = now
         return [records.LinkUse(t, node, link, grown_by) for (link, node), grown_by in grown]
+
+    def _count_packets(self) -> bytes:
+        """Changes with every packet that any interface of the machine receives."""
+        return os.pread(self._packets_file.fileno(), 1 << 12, 0)
 
     def _read(self) -> dict[tuple[str, str], int]:
         """(link, the node that sends) -> bytes sent since it came up; what a host sends its switch has received."""
@@ -281,12 +293,14 @@ async def run_devices(run: Run, channel: Channel) -> None:
     import torch
 
     from edge_nodes.device import HeldOut, UserEquipment
+    from edge_nodes.factory import Factory
 
     torch.set_num_threads(1)
     recorder = records.Recorder(run.folder / "events", "devices")
     held_out = HeldOut(run.published / "held_out.safetensors")
     clients = {d.host: library.client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
-    devices = [UserEquipment(run.plan, d, run.published, held_out, recorder, clients[d.host]) for d in run.plan.devices]
+    factory = Factory(run.published)
+    devices = [UserEquipment(run.plan, d, factory, held_out, recorder, clients[d.host]) for d in run.plan.devices]
     channel.ready()
     origin = channel.wait_for_start()
     async with asyncio.TaskGroup() as group:

@@ -14,9 +14,12 @@ from scenarios.expectation import Expectation
 from scenarios.quantity import about
 
 _PHASES = {
-    "network": "starting network and controller",
+    "network": "starting the network",
+    "controller": "starting the controller",
     "services": "starting libraries and devices",
     "end": "collecting the records",
+    "down": "ending the machine",
+    "summary": "computing the summary",
 }
 
 

@@ -138,11 +138,10 @@ def _processes(plan: Plan, events: Sequence[records.AnyEvent]) -> list[str]:
 
 def _settings(plan: Plan, events: Sequence[records.AnyEvent]) -> list[str]:
     """Every interface of the plan was read back, and nothing differs."""
-    settings = [event for event in events if isinstance(event, records.Setting)]
+    checked = {(event.node, event.interface) for event in events if isinstance(event, records.Checked)}
     planned = [(end.node, end.interface) for link in plan.links for end in link.ends]
-    read = {(event.node, event.interface) for event in settings}
-    missing = [" ".join(place) for place in planned if place not in read]
-    wrong = [event for event in settings if event.planned != event.read]
+    missing = [" ".join(place) for place in planned if place not in checked]
+    wrong = [event for event in events if isinstance(event, records.Setting)]
     reasons = [
         f"{e.node} {e.interface} {e.setting}: planned {e.planned}, the kernel has {e.read}" for e in wrong[:_MOST_SHOWN]
     ]

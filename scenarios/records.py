@@ -30,8 +30,15 @@ class Ended(Event, frozen=True):
     events: int
 
 
+class Checked(Event, frozen=True):
+    """All settings of an interface were read back from the kernel; each that is not as planned is a `Setting`."""
+
+    interface: str
+    settings: int
+
+
 class Setting(Event, frozen=True):
-    """A setting of an interface as planned and as the kernel reads it back."""
+    """A setting of an interface that the kernel reads back otherwise than it was planned."""
 
     interface: str
     setting: str
@@ -240,6 +247,7 @@ class Process(Event, frozen=True):
 AnyEvent = (
     Started
     | Ended
+    | Checked
     | Setting
     | Ready
     | Clock

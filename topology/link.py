@@ -81,9 +81,11 @@ class Interface(mininet.link.TCIntf):
         """Every setting as it was asked for and as the kernel has it."""
         assert self._shaped is not None, "a link shapes its ends when it is made"
         with self._routing() as there:
-            found = list(tree.read_back(self._shaped, socket.if_nametoindex(self.name), there))
+            index = socket.if_nametoindex(self.name)
+            found = list(tree.read_back(self._shaped, index, there, tree.qdiscs(there, index)))
         with closing(Netlink()) as here:
-            return [*found, tree.read_back_wire(self._shaped, socket.if_nametoindex(self.wire), here)]
+            wire = socket.if_nametoindex(self.wire)
+            return [*found, tree.read_back_wire(self._shaped, wire, tree.qdiscs(here, wire))]
 
     @property
     def wire(self) -> str:

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,29 +22,16 @@ def create(name: str) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     place = path(name)
     place.touch(exist_ok=False)
-    errors: list[OSError] = []
-
-    def make() -> None:
-        # A namespace belongs to a thread: this one ends, and the bind mount keeps what it made.
+    # The thread that asks for a namespace is in it; it goes back, and the bind mount keeps what it made
+    with open("/proc/thread-self/ns/net") as before:
         try:
             _call("unshare", CLONE_NEWNET)
-            _call(
-                "mount",
-                f"/proc/self/task/{threading.get_native_id()}/ns/net".encode(),
-                bytes(place),
-                b"none",
-                MS_BIND,
-                None,
-            )
-        except OSError as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=make)
-    thread.start()
-    thread.join()
-    if errors:
-        place.unlink()
-        raise errors[0]
+            _call("mount", b"/proc/thread-self/ns/net", bytes(place), b"none", MS_BIND, None)
+        except OSError:
+            place.unlink()
+            raise
+        finally:
+            _call("setns", before.fileno(), CLONE_NEWNET)
 
 
 def remove(name: str) -> None:

@@ -1,5 +1,6 @@
 """The network of a plan, up: Mininet's nodes, one OVSDB transaction for all bridges, netlink for all links."""
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -15,6 +16,8 @@ from topology import namespace, netlink, offload, openvswitch, tree
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 
+_AT_ONCE = 64  # links that are made in one go: each of a host keeps a file open meanwhile
+
 
 class Network(mininet.net.Mininet):
     """A Mininet network whose links and bridges are made all at once from a plan."""
@@ -23,6 +26,7 @@ class Network(mininet.net.Mininet):
         self.plan = plan
         self._now = {planned.name: planned.ends for planned in plan.links}
         self._root = netlink.Netlink()
+        self._group = os.getpid()  # of our interfaces: they go all at once, and those of a network beside ours stay
         _allow_congestion_controls({host.congestion_control for host in plan.hosts})
         # Mininet would raise the limit of open files, which makes each of its shells close thousands one by one.
         mininet.net.Mininet.inited = True
@@ -34,18 +38,21 @@ class Network(mininet.net.Mininet):
     def start(self) -> None:
         """Links, bridges, queues, addresses; returns when Open vSwitch has all ports."""
         self._make_links()
+        # Before the bridges: Open vSwitch looks at all its ports again whenever an interface of it changes
+        self._configure_hosts()
         self._make_bridges()
         self._shape_and_raise()
-        self._configure_hosts()
 
     def stop(self) -> None:
         openvswitch.transact(["--if-exists del-br " + switch.name for switch in self.switches])
+        # With its namespace a host's interface would go too, but later: the kernel takes a namespace down in its own time
+        self._root.request([netlink.delete_group(self._group)])
         for node in (*self.hosts, *self.switches):
             node.terminate()
-        wires = [end.wire for end, _ in self._ends() if end.wire]
-        plain = [end.interface for end, other in self._ends() if end.port and other.port and not end.wire]
-        for name in (*wires, *plain[::2]):  # a veth takes its peer with it
-            self._root.request([netlink.delete(socket.if_nametoindex(name), name)])
+
+    def trust_controller(self) -> None:
+        """Ends the probes of idle connections to the controller. Open vSwitch (3.1) takes that from connected switches only."""
+        openvswitch.transact([f"set Controller {switch.name} inactivity_probe=0" for switch in self.switches])
 
     def hand_over(self, device: Device, place: int) -> None:
         """Moves a device's port to the switch of its attachment number `place`; its queues are set anew there."""
@@ -57,7 +64,7 @@ class Network(mininet.net.Mininet):
         end = next(end for end in self._switch_ends() if end.interface == device.interface)
         self._root.request(tree.sending(end, socket.if_nametoindex(end.interface)))
 
-    def change(self, change: Change) -> Iterator[tuple[End, tree.Reading]]:
+    def change(self, change: Change) -> tuple[End, list[tree.Reading]]:
         """Gives an end of a link another shape, packets and classes as they are; gives every setting as read back."""
         ends = list(self._now[change.link])
         ends[change.end] = end = replace(ends[change.end], shape=change.shape, queues=change.queues)
@@ -65,54 +72,47 @@ class Network(mininet.net.Mininet):
         with self._at(end) as there:
             index = socket.if_nametoindex(end.interface)
             there.request(tree.sending(end, index, change=True))
-            yield from ((end, reading) for reading in tree.read_back(end, index, there))
+            readings = list(tree.read_back(end, index, there, tree.qdiscs(there, index)))
         wire = socket.if_nametoindex(end.wire)
         self._root.request([tree.wire(end, wire, (), change=True)])
-        yield end, tree.read_back_wire(end, wire, self._root)
+        return end, [*readings, tree.read_back_wire(end, wire, tree.qdiscs(self._root, wire))]
 
     def read_back(self) -> Iterator[tuple[End, tree.Reading]]:
         """Every setting of every interface, as planned and as the kernel has it."""
+        dumped = tree.qdiscs(self._root)
         for end, _ in self._ends():
             with self._at(end) as there:
                 index = socket.if_nametoindex(end.interface)
-                yield from ((end, reading) for reading in tree.read_back(end, index, there))
+                here = dumped if end.port else tree.qdiscs(there)
+                yield from ((end, reading) for reading in tree.read_back(end, index, there, here))
             if end.wire:
-                yield end, tree.read_back_wire(end, socket.if_nametoindex(end.wire), self._root)
+                yield end, tree.read_back_wire(end, socket.if_nametoindex(end.wire), dumped)
 
     def counts(self) -> Iterator[tuple[PlannedLink, End, tree.Count]]:
         """What each queue of each switch's port has sent and dropped, and what each wire has lost."""
+        dumped = tree.qdiscs(self._root)
         for planned in self.plan.links:
             for end in self._now[planned.name]:
                 if end.port:
-                    for count in tree.counts(end, socket.if_nametoindex(end.interface), self._root):
+                    for count in tree.counts(end, socket.if_nametoindex(end.interface), dumped):
                         yield planned, end, count
                 if end.wire:
-                    yield planned, end, tree.wire_count(socket.if_nametoindex(end.wire), self._root)
+                    yield planned, end, tree.wire_count(socket.if_nametoindex(end.wire), dumped)
 
     def _make_links(self) -> None:
-        with ExitStack() as files:
-            namespaces = {
-                host.name: files.enter_context(namespace.path(host.name).open()).fileno() for host in self.plan.hosts
-            }
-            messages: list[netlink.Message] = []
-            for number, planned in enumerate(self.plan.links):
-                messages += self._veths(planned, number, namespaces)
-            self._root.request(messages)
-
-    def _veths(self, planned: PlannedLink, number: int, namespaces: dict[str, int]) -> Iterator[netlink.Message]:
-        """A plain link's ends are each other's peers; each end of a wired one is that of the interface by which it is reached."""
         macs = {host.name: host.mac for host in self.plan.hosts}
-
-        def mac(end: End, kind: int) -> str:
-            return macs.get(end.node) or f"02:{kind:02x}:00:00:{number >> 8:02x}:{number & 255:02x}"
-
-        a, b = sorted(planned.ends, key=lambda end: end.port)
-        if not a.wire:
-            yield netlink.veth(b.interface, a.interface, mac(b, 1), mac(a, 2), namespaces.get(a.node))
-            return
-        for kind, (end, other) in enumerate(((a, b), (b, a)), 1):
-            middle = f"02:{kind + 2:02x}:00:00:{number >> 8:02x}:{number & 255:02x}"
-            yield netlink.veth(other.wire, end.interface, middle, mac(end, kind), namespaces.get(end.node))
+        numbered = list(enumerate(self.plan.links))
+        for start in range(0, len(numbered), _AT_ONCE):
+            with ExitStack() as files:
+                messages = []
+                for number, planned in numbered[start : start + _AT_ONCE]:
+                    for name, here, end in _veths(planned):
+                        role = 2 * planned.ends.index(end)
+                        spare = [f"02:{role + kind:02x}:00:00:{number >> 8:02x}:{number & 255:02x}" for kind in (1, 2)]
+                        there = None if end.port else files.enter_context(namespace.path(end.node).open()).fileno()
+                        mac = macs.get(end.node, spare[1])
+                        messages.append(netlink.veth(here, name, spare[0], mac, there, self._group))
+                self._root.request(messages)
 
     def _make_bridges(self) -> None:
         commands = []
@@ -122,8 +122,8 @@ class Network(mininet.net.Mininet):
                 f"set-controller {switch.name} tcp:127.0.0.1:{OPENFLOW_PORT}",
                 f"set Bridge {switch.name} other_config:datapath-id={switch.dpid:016x} fail_mode=secure "
                 f"protocols=OpenFlow13 other_config:disable-in-band=true datapath_type={self.plan.machine.datapath}",
-                # The network starts with its controller: try at once, and never give up a connection that is only idle.
-                f"set Controller {switch.name} max_backoff=1000 inactivity_probe=0 connection_mode=out-of-band",
+                # The network starts with its controller: try at once.
+                f"set Controller {switch.name} max_backoff=1000 connection_mode=out-of-band",
             ]
         for end in self._switch_ends():
             commands.append(
@@ -174,6 +174,18 @@ class Network(mininet.net.Mininet):
             return
         with namespace.inside(end.node), closing(netlink.Netlink()) as there:
             yield there
+
+
+def _veths(planned: PlannedLink) -> Iterator[tuple[str, str, End]]:
+    """The pairs of interfaces that make a link: an end's, the one that it leads to, and the end.
+
+    A plain link's ends lead to each other; each end of a wired one leads to the interface by which it is reached.
+    """
+    a, b = sorted(planned.ends, key=lambda end: end.port)
+    if a.wire:
+        yield from ((a.interface, b.wire, a), (b.interface, a.wire, b))
+    else:
+        yield a.interface, b.interface, a
 
 
 def _configure_host(host: PlannedHost, end: End, here: netlink.Netlink) -> None:

@@ -31,6 +31,9 @@ _QUANTUM = 1514  # bytes that a class may send before the next has its turn
 _FRAME = 1514
 
 
+Qdiscs = dict[int, dict[int, dict[int, bytes]]]  # of each interface, by its parent: a qdisc's attributes
+
+
 class Reading(NamedTuple):
     """A setting as it was planned and as the kernel has it."""
 
@@ -45,6 +48,16 @@ class Count(NamedTuple):
     queue: int | None
     bytes: int
     dropped: int
+
+
+def qdiscs(netlink: Netlink, *indices: int) -> Qdiscs:
+    """The qdiscs of some interfaces of a namespace, or of all: the kernel goes through all of them in any case."""
+    found: Qdiscs = {}
+    for body in netlink.dump(RTM_GETQDISC, _TC.pack(0, 0, 0, 0, 0)):
+        _, index, _, parent, _ = _TC.unpack_from(body)
+        if not indices or index in indices:
+            found.setdefault(index, {})[parent] = attributes(body[_TC.size :])
+    return found
 
 
 def sending(end: End, index: int, *, change: bool = False) -> list[Message]:
@@ -74,9 +87,9 @@ def onto_wire(end: End, index: int, wire_index: int) -> list[Message]:
     ]
 
 
-def read_back(end: End, index: int, netlink: Netlink) -> Iterator[Reading]:
-    """Every setting of an interface that sends, beside what the kernel says."""
-    found = _qdiscs(netlink, index)
+def read_back(end: End, index: int, netlink: Netlink, dumped: Qdiscs) -> Iterator[Reading]:
+    """Every setting of an interface that sends, beside what the kernel says; `dumped` is from `qdiscs`."""
+    found = dumped.get(index, {})
     if not end.wire and not end.queues:
         yield _reading("link", _netem(end, end.seed), found.get(_ROOT))
         return
@@ -87,28 +100,28 @@ def read_back(end: End, index: int, netlink: Netlink) -> Iterator[Reading]:
         yield _reading(f"queue {queue.slice}", _leaf(end, queue), found.get(_class_of(queue)))
 
 
-def read_back_wire(end: End, index: int, netlink: Netlink) -> Reading:
+def read_back_wire(end: End, index: int, dumped: Qdiscs) -> Reading:
     """The settings of the way that what this end sends takes."""
-    return _reading("wire", _way(end), _qdiscs(netlink, index).get(_ROOT))
+    return _reading("wire", _way(end), dumped.get(index, {}).get(_ROOT))
 
 
 def is_shaped(index: int, netlink: Netlink) -> bool:
     """Whether an interface has the root of a tree of ours."""
-    root = _qdiscs(netlink, index).get(_ROOT)
+    root = qdiscs(netlink, index).get(index, {}).get(_ROOT)
     return root is not None and root[_KIND] == text("htb")
 
 
-def counts(end: End, index: int, netlink: Netlink) -> list[Count]:
-    """What each queue of an interface (0 where it has none) has sent and dropped."""
-    found = _qdiscs(netlink, index)
+def counts(end: End, index: int, dumped: Qdiscs) -> list[Count]:
+    """What each queue of an interface (0 where it has none) has sent and dropped; `dumped` is from `qdiscs`."""
+    found = dumped[index]
     plain = not end.wire and not end.queues
     numbers = {_ROOT: 0} if plain else {_class_of(queue): queue.number for queue in _classes(end)}
     return [Count(number, *_statistics(found[parent])) for parent, number in numbers.items()]
 
 
-def wire_count(index: int, netlink: Netlink) -> Count:
+def wire_count(index: int, dumped: Qdiscs) -> Count:
     """What a wire has carried and lost."""
-    return Count(None, *_statistics(_qdiscs(netlink, index)[_ROOT]))
+    return Count(None, *_statistics(dumped[index][_ROOT]))
 
 
 def _classes(end: End) -> list[Queue]:
@@ -194,16 +207,6 @@ def _found(planned: qdisc.Qdisc | qdisc.HtbClass, found: dict[int, bytes]) -> st
         return qdisc.described(qdisc.HtbClass.decode(found[_OPTIONS]))
     setting = qdisc.decode(kind, found.get(_OPTIONS, b""))
     return kind if setting is None else qdisc.described(setting)
-
-
-def _qdiscs(netlink: Netlink, index: int) -> dict[int, dict[int, bytes]]:
-    """Parent -> attributes of the qdiscs of one interface."""
-    found = {}
-    for body in netlink.dump(RTM_GETQDISC, _TC.pack(0, index, 0, 0, 0)):
-        _, owner, _, parent, _ = _TC.unpack_from(body)
-        if owner == index:
-            found[parent] = attributes(body[_TC.size :])
-    return found
 
 
 def _class_options(netlink: Netlink, index: int) -> Iterator[tuple[int, dict[int, bytes]]]:

@@ -248,11 +248,11 @@ class _Guest:
 
     def see_beat(self) -> None:
         try:
-            beat = (self.private / "heartbeat").read_text().strip()
+            beats = (self.private / "heartbeat").read_text().split()
         except FileNotFoundError:
             return
-        if beat and beat != self.beat[0]:
-            self.beat = (beat, time.monotonic())
+        if beats and beats[-1] != self.beat[0]:
+            self.beat = (beats[-1], time.monotonic())
 
     def result(self) -> int:
         assert self.child is not None

@@ -106,6 +106,7 @@ def test_a_transfer_survives_a_handover_and_takes_the_new_cell(measured: dict[st
     assert handover["bytes"] >= 0.9 * 20 * 2**20  # iperf3 does not count what is on its way when the sender is done
     in_cell_b = 2e3 * (0.005 + 0.003 + 0.001 + 0.010)
     assert handover["least_ms"] == pytest.approx(in_cell_b, abs=0.2)
+    assert handover["from_old_cell"] == 5
     assert all(planned == read for _, planned, read in handover["readings"])
 
 

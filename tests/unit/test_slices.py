@@ -72,13 +72,15 @@ class Tables:
     def add(self, entries: Iterable[Entry]) -> None:
         """An entry replaces one of the same table, priority and match."""
         for entry in entries:
-            self._entries[entry.switch, entry.table, entry.priority, frozenset(entry.match)] = entry
+            self._entries[_key(entry)] = entry
 
     def moved(self, device: Device, place: int) -> None:
         attachment = device.attachments[place]
         self._wires = {at: node for at, node in self._wires.items() if node != device.host}
         self._wires[attachment.cell, attachment.port] = device.host
         self._wires[device.host, 0] = attachment.cell
+        for entry in slices.routes(self.plan, self.paths, device.host):
+            del self._entries[_key(entry)]
         self.paths.moved(device.host, attachment)
         self.add(slices.routes(self.plan, self.paths, device.host))
         self.add(slices.slice_entries(self.plan, self.paths, device))
@@ -106,6 +108,10 @@ class Tables:
         best = [entry for entry in matching if entry.priority == top]
         assert len({entry[4:] for entry in best}) == 1, "which entry applies is undefined"
         return best[0]
+
+
+def _key(entry: Entry) -> tuple[str, int, int, frozenset[tuple[str, str | int]]]:
+    return entry.switch, entry.table, entry.priority, frozenset(entry.match)
 
 
 TABLES = Tables(PLAN)
@@ -139,13 +145,22 @@ def test_a_packet_from_any_host_arrives_at_any_other_with_its_address_in_the_def
     assert queues(way) == {0}
 
 
-def test_every_switch_has_one_default_entry_and_a_route_to_every_host() -> None:
-    entries = slices.fixed_entries(PLAN, TABLES.paths)
-    for switch in PLAN.switches:
-        own = [entry for entry in entries if entry.switch == switch.name]
-        assert [entry for entry in own if not entry.match] == [Entry(switch.name, CLASSIFY, 0, ())]
-        routed = [dict(entry.match)["ipv4_dst"] for entry in own if entry.table == ROUTE]
-        assert sorted(map(str, routed)) == sorted(ADDRESSES.values())
+def test_an_address_that_nobody_has_is_dropped_at_the_core() -> None:
+    """It goes up and comes to an end: a default entry at the core would send it round in a circle."""
+    entries = [e for e in slices.fixed_entries(PLAN, TABLES.paths) if e.table == ROUTE and e.priority == 0]
+    assert {entry.switch for entry in entries} == {switch.name for switch in PLAN.switches} - {"core"}
+    for entry in entries:
+        assert entry.port == TABLES.paths.next_hop(entry.switch, "central").port
+
+
+def test_entries_grow_with_the_devices_and_not_with_devices_times_switches() -> None:
+    def entries(cells: int, devices: int) -> int:
+        network = {"gnbs": [{"name": f"g{number}"} for number in range(cells)]}
+        plan = planned(network=network, devices=[{"name": "phone", "count": devices, "at": "g0"}])
+        return len(slices.fixed_entries(plan, Paths(plan)))
+
+    for_each = [(entries(cells, 30) - entries(cells, 10)) / 20 for cells in (1, 10)]
+    assert for_each == [12, 12]  # core, region, gNB and cell: a route, and the device's slice in two directions
 
 
 def test_no_two_entries_of_a_table_have_the_same_match_and_priority() -> None:
@@ -212,7 +227,7 @@ def test_a_session_takes_its_flow_into_its_queue_both_ways_and_no_other(
     device: Device, library: Library, session: Slice
 ) -> None:
     tables = Tables(PLAN)
-    tables.add(slices.session_entries(PLAN, tables.paths, device.host, library.host, session.queue))
+    tables.add(slices.session_entries(tables.paths, device.host, library.host, session.queue))
     for way in library_exchange(tables, device.host, library.host):
         assert queues(way) == {session.queue}
     assert queues(tables.walk(library.host, device.host, ip_proto=TCP, tcp_src=80, tcp_dst=40000)) == {0}

@@ -22,11 +22,7 @@ VIRTUAL = planned(
 )
 REAL = msgspec.structs.replace(VIRTUAL, machine=msgspec.structs.replace(VIRTUAL.machine, clock="real"))
 PROCESSES = ["controller", "devices", "traffic", "central", "region-local", "square-edge", "capture.square-radio"]
-SETTINGS = [
-    r.Setting(-5, end.node, end.interface, "class 1:1", "rate 8 B/s", "rate 8 B/s")
-    for link in VIRTUAL.links
-    for end in link.ends
-]
+SETTINGS = [r.Checked(-5, end.node, end.interface, 1) for link in VIRTUAL.links for end in link.ends]
 CAPTURED = r.Captured(3 * SECOND, "machine", "square-radio", 5, 0, -1, 1000)
 NOTHING_LOST = r.Lost(3 * SECOND, "machine", "backlog", 0)
 SOUND: list[r.AnyEvent] = [

@@ -95,7 +95,7 @@ def follow_changes(network: Network) -> dict[str, Any]:
         at = number / 1000
         time.sleep(max(0.0, begin + at - time.monotonic()))
         while agenda and agenda[0][0] <= at:
-            readings += [reading for _, reading in network.change(agenda.pop(0)[1])]
+            readings += network.change(agenda.pop(0)[1])[1]
         way.send()
         way.receive()
     time.sleep(3)

@@ -57,6 +57,7 @@ def handover(network: Network, device: str) -> dict[str, Any]:
         "bytes": report["end"]["sum_received"]["bytes"],
         "error": report.get("error", ""),
         "least_ms": ping(network, "central", device, "-c", "5", "-i", "0.1")["least_ms"],
+        "from_old_cell": ping(network, "phone1", device, "-c", "5", "-i", "0.1")["received"],
         "readings": [r for e, r in network.read_back() if e.interface == planned.interface],
     }
 

@@ -1,0 +1,217 @@
+"""How fast a network starts, beside stock Mininet, and what an idle hour costs: `python benchmarks/startup.py [WHAT]…`.
+
+WHAT is `hour`, or a number of devices, or devices and slices as `1000x20`; without it `100 hour 1000`. Stock Mininet starts
+with the limit of open files at 1024, as ours does: with its own limit each of its shells would take five times as long.
+
+Wall time is taken on the host, when a phase shows in the guest's progress file (it is looked at 20 times a second). The CPU time
+of the guest's processes stands beside it: on a machine that does something else too, only that can be compared.
+"""
+
+import os
+import platform
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from edge_nodes import zoo
+from insitu import experiment
+from insitu.vm import machine
+from insitu.vm.kernel import find_or_build
+from scenarios import plan as plans
+from scenarios import planner
+from scenarios.load import load
+from scenarios.plan import Plan
+
+PROJECT = Path(__file__).resolve().parent.parent
+SEED = 7
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+
+class Moment(NamedTuple):
+    """When a phase began: seconds of wall time and of the guest's CPU time, the most memory until then (MB)."""
+
+    phase: str
+    wall: float
+    cpu: float
+    memory: float
+
+
+class Watch:
+    """Notes when each phase begins."""
+
+    def __init__(self) -> None:
+        self.moments = [Moment("boot", time.monotonic(), *_guest_costs())]
+
+    def see(self, phase: str) -> None:
+        if phase != self.moments[-1].phase:
+            self.moments.append(Moment(phase, time.monotonic(), *_guest_costs()))
+
+    def since(self, phase: str, until: str) -> tuple[float, float]:
+        """Wall and CPU seconds from the beginning of one phase to that of another."""
+        first, last = (next(m for m in self.moments if m.phase == name) for name in (phase, until))
+        return last.wall - first.wall, last.cpu - first.cpu
+
+
+def _guest_costs() -> tuple[float, float]:
+    """CPU seconds of all processes below this one, and the most memory (MB) that one of them, the guest's kernel, has had."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    ticks, memory = (ended.ru_utime + ended.ru_stime) * TICKS_PER_S, 0
+    for pid in _descendants(os.getpid()):
+        try:
+            figures = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            status = Path(f"/proc/{pid}/status").read_text()
+        except OSError:
+            continue  # it has just ended
+        ticks += sum(int(figures[n]) for n in range(11, 15))
+        memory = max([memory, *(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))])
+    return ticks / TICKS_PER_S, memory / 1024
+
+
+def _descendants(pid: int) -> list[int]:
+    try:
+        children = [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
+    return children + [below for child in children for below in _descendants(child)]
+
+
+def scenario(devices: int, slices: int, regions: list[int], infer: str = "1/s", duration: str = "1 s") -> str:
+    """A scenario file: `regions` says how many gNBs each region has; the devices are spread over all cells."""
+    cells = [f"g{region}x{gnb}" for region, gnbs in enumerate(regions) for gnb in range(gnbs)]
+    share = 100 // slices
+    lines = ["name: startup", f"duration: {duration}", "network:", "  regions:"]
+    for region in range(len(regions)):
+        mine = ", ".join(f"{{name: {cell}}}" for cell in cells if cell.startswith(f"g{region}x"))
+        lines.append(f"    - {{name: r{region}, gnbs: [{mine}]}}")
+    lines += [
+        "slices:",
+        *(f"  - {{name: slice{n}, guarantee: {share} %}}" for n in range(1, slices)),
+        "  - {name: default}",
+    ]
+    lines.append("devices:")
+    for number, cell in enumerate(cells):
+        count = devices // len(cells) + (number < devices % len(cells))
+        lines.append(f"  - {{name: {cell}-ue, count: {count}, at: {cell}, infer: {infer}}}")
+    return "\n".join(lines) + "\n"
+
+
+def ours(text: str) -> Watch:
+    """One run of a scenario by `insitu run`."""
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "scenario.yaml"
+        file.write_text(text)
+        result = experiment.run(
+            load(file, models=zoo.MODELS),
+            file,
+            SEED,
+            Path(folder) / "run",
+            progress=lambda state: watch.see(state.phase),
+        )
+    assert result.summary["verdict"]["status"] == "VALID", result.summary["verdict"]
+    return watch
+
+
+def stock(text: str) -> Watch:
+    """The same network by stock Mininet, in the same machine."""
+    watch = Watch()
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        (out / "scenario.yaml").write_text(text)
+        plan = decide(out / "scenario.yaml")
+        (out / "plan.json").write_bytes(plans.canonical(plan))
+        guest = machine.Machine(find_or_build(print), SEED, "virtual", plan.machine.memory_mb)
+        program = [sys.executable, str(PROJECT / "benchmarks" / "stock_mininet.py")]
+        status = machine.run(
+            guest,
+            program,
+            out,
+            wall_limit_s=1800,
+            cwd=PROJECT,
+            env={"PYTHONPATH": str(PROJECT)},
+            on_poll=_follow(out, watch),
+        )
+        watch.see("summary")
+        assert status == 0, (out / "logs" / "command.log").read_text()[-2000:]
+    return watch
+
+
+def decide(file: Path) -> Plan:
+    return planner.decide(
+        load(file, models=zoo.MODELS), SEED, experiment.published_models(experiment.model_library(print))
+    )
+
+
+def _follow(out: Path, watch: Watch) -> Callable[[], None]:
+    def look() -> None:
+        file = out / "progress"
+        for phase in file.read_text().split() if file.exists() else []:
+            if all(moment.phase != phase for moment in watch.moments):
+                watch.see(phase)
+
+    return look
+
+
+PARTS = (
+    ("boot, Open vSwitch", "boot", "network"),
+    ("network", "network", "controller"),
+    ("controller ready", "controller", "services"),
+    ("settings read back, services ready", "services", "run"),
+    ("down: from the last record until the machine is gone", "down", "summary"),
+)
+SUMS = (
+    ("network up and controller ready", "network", "services"),
+    ("the same from the start of the machine", "boot", "services"),
+    ("services running, from the start of the machine", "boot", "run"),
+)
+
+
+def show_startup(devices: int, slices: int) -> None:
+    """Our phases; for a hundred devices also the same network by stock Mininet (ten times as many take it ten times as long)."""
+    text = scenario(devices, slices, [2, 2])
+    our = ours(text)
+    print(f"\n{f'{devices} devices, 4 gNBs, {slices} slices':60}    wall      CPU")
+    for what, first, last in (*PARTS, *SUMS):
+        _line(what, *our.since(first, last))
+    print(f"  {'memory of the machine, at most':58}{max(moment.memory for moment in our.moments):6.0f} MB")
+    if devices > 100:
+        return
+    their = stock(text)
+    started, up = their.since("network", "stop"), our.since("network", "services")
+    _line("stock Mininet with TCLink: network up", *started)
+    _line("stock Mininet: network down, machine gone", *their.since("stop", "summary"))
+    print(
+        f"  {'stock Mininet takes as many times longer to start':58}{started[0] / up[0]:6.1f}   {started[1] / up[1]:6.1f}"
+    )
+
+
+def _line(what: str, wall: float, cpu: float) -> None:
+    print(f"  {what:58}{wall:6.2f} s {cpu:6.2f} s", flush=True)
+
+
+def show_idle_hour() -> None:
+    watch = ours(scenario(100, 20, [4, 2, 2], infer="0.01/min", duration="3600 s"))
+    print(f"\n{'An idle virtual hour: 20 switches, 100 devices':60}    wall      CPU")
+    _line("network, controller, services, an inference of each device", *watch.since("run", "end"))
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or ["100", "hour", "1000"]
+    load_now = os.getloadavg()[0]
+    print(
+        f"{platform.platform()}, {os.cpu_count()} CPUs, load {load_now:.1f}; seed {SEED}; virtual clock, one CPU for the guest"
+    )
+    for what in wanted:
+        if what == "hour":
+            show_idle_hour()
+        else:
+            devices, _, slices = what.partition("x")
+            show_startup(int(devices), int(slices or (20 if int(devices) <= 100 else 3)))
+
+
+if __name__ == "__main__":
+    main()

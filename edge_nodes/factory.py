@@ -1,0 +1,38 @@
+"""What all devices of a process share: the models that they are sold with, and every network that one of them runs.
+
+Running a network changes nothing in it. So it is built once for all devices that have the same blocks, which saves 20 ms and
+5 MB for each.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from edge_nodes import codec
+from edge_nodes.elastic import Compact
+from edge_nodes.manifest import Manifest, Variant
+from edge_nodes.policies import DeviceFit, Limits
+
+
+class Factory:
+    """Sells devices with a model of the published library in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._built: dict[tuple[str, str, tuple[str, ...]], Compact] = {}
+        self.base = cache(self._base)
+
+    def _base(self, application: str, limits: Limits) -> tuple[Manifest, Variant, dict[str, bytes]]:
+        """The base model in the variant that fits a device best, with the blocks that make it; not to be changed."""
+        manifest = Manifest.load(self._folder / "manifests" / f"{application}.json")
+        variant = DeviceFit().choose(manifest, limits).variant
+        store = self._folder / "blocks"
+        names = [block.digest for block in manifest.blocks_of(variant)]
+        return manifest, variant, {name: (store / name.removeprefix("sha256:")).read_bytes() for name in names}
+
+    def build(self, manifest: Manifest, variant: Variant, blocks: dict[str, bytes]) -> Compact:
+        """The network that blocks make, which were verified when they came. Raises BlockError when one is missing."""
+        digests = tuple(block.digest for block in manifest.blocks_of(variant))
+        key = manifest.model, variant.name, digests
+        if key not in self._built or not blocks.keys() >= set(digests):
+            self._built[key] = codec.load(manifest, variant, blocks)
+        return self._built[key]

@@ -1,0 +1,58 @@
+"""Devices share what is equal, and nothing else: a network is built once, and only for those that have its blocks."""
+
+from pathlib import Path
+
+import pytest
+from torch import Generator
+
+from edge_nodes import codec
+from edge_nodes.elastic import Elastic
+from edge_nodes.factory import Factory
+from edge_nodes.manifest import Architecture, Block, Manifest, Variant
+from edge_nodes.policies import Limits
+
+TINY = Architecture(size=8, classes=10, stages=1, channels=(1, 2), levels=2, step=0.5)
+ANY = Limits(10**9, 10**12, 10**9, 0, 0, frozenset())
+
+
+def published(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """An untrained network, published in a folder: its manifest and blocks."""
+    network = Elastic(TINY, Generator().manual_seed(1))
+    network.fold()
+    encoded = codec.encode(TINY, network.state())
+    contents = {codec.digest_of(content): content for content in encoded.values()}
+    blocks = tuple(Block(codec.digest_of(content), len(content), *key) for key, content in encoded.items())
+    variants = tuple(
+        Variant(f"d1w{w}b2", 1, w, 2, tuple(n for n, b in enumerate(blocks) if b.group <= w), w, 1, 1, w / 2, 0.0, 1.0)
+        for w in (1, 2)
+    )
+    manifest = Manifest("tiny", None, TINY, blocks, variants)
+    for name in ("manifests", "blocks"):
+        (folder / name).mkdir()
+    (folder / "manifests" / "tiny.json").write_text(manifest.to_json())
+    for digest, content in contents.items():
+        (folder / "blocks" / digest.removeprefix("sha256:")).write_bytes(content)
+    return manifest, contents
+
+
+def test_devices_of_a_kind_are_sold_with_one_network(tmp_path: Path) -> None:
+    published(tmp_path)
+    factory = Factory(tmp_path)
+    first, second = (factory.build(*factory.base("tiny", ANY)) for _ in range(2))
+    assert first is second
+
+
+def test_another_variant_is_another_network(tmp_path: Path) -> None:
+    manifest, blocks = published(tmp_path)
+    factory = Factory(tmp_path)
+    narrow, wide = (factory.build(manifest, variant, blocks) for variant in manifest.variants)
+    assert narrow.macs() < wide.macs()
+
+
+def test_a_device_that_lacks_a_block_does_not_get_the_network_of_another(tmp_path: Path) -> None:
+    manifest, blocks = published(tmp_path)
+    factory, variant = Factory(tmp_path), manifest.variants[0]
+    factory.build(manifest, variant, blocks)
+    missing = manifest.blocks_of(variant)[0].digest
+    with pytest.raises(codec.BlockError, match="missing"):
+        factory.build(manifest, variant, {digest: data for digest, data in blocks.items() if digest != missing})
