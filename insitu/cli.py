@@ -114,13 +114,22 @@ def vm_exec(seed: int, clock: Literal["virtual", "real"], memory: int, limit: in
     from insitu.vm import machine
     from insitu.vm.failure import MachineError
     from insitu.vm.kernel import find_or_build
+    from insitu.vm.mininet_fixes import mended_files
     from insitu.vm.process import cleaning_up_on_signals
     from insitu.vm.source import KernelError
 
     try:
         guest = machine.Machine(find_or_build(lambda line: click.echo(line, err=True)), seed, clock, memory)
         with cleaning_up_on_signals(), tempfile.TemporaryDirectory(prefix="insitu-") as out:
-            status = machine.run(guest, list(command), Path(out), wall_limit_s=limit, cwd=Path.cwd(), attach=True)
+            status = machine.run(
+                guest,
+                list(command),
+                Path(out),
+                wall_limit_s=limit,
+                cwd=Path.cwd(),
+                files=mended_files(),
+                attach=True,
+            )
     except KeyboardInterrupt:
         _fail(130, "interrupted: the machine is ended")
     except (MachineError, KernelError, OSError) as error:

@@ -84,7 +84,7 @@ class Network(mininet.net.Mininet):
             file.close()
 
     def _make_bridges(self) -> None:
-        commands = []
+        commands = ["set open . other_config:stats-update-interval=60000"]  # nobody reads what is written then
         for switch in self.plan.switches:
             commands += [
                 f"add-br {switch.name}",

@@ -25,7 +25,7 @@ from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 
 __all__ = ["SYSTEM_PATH", "Machine", "MachineError", "run"]
 
-_INIT = Path(__file__).parent / "init"
+_PROGRAMS = ("init", "controller")  # beside this file, for the guest
 _POLL_S = 0.05
 _START = 1_700_000_000_000_000_000  # ns since 1970: the date of every run under the virtual clock
 _PRIVATE = ("/run", "/dev", "/proc", "/sys", "/etc/openvswitch")  # the guest has its own
@@ -76,6 +76,7 @@ def run(
     cwd: PurePath,
     env: Mapping[str, str] | None = None,
     mounts: Mapping[str, Path] | None = None,
+    files: Mapping[Path, str] | None = None,
     attach: bool = False,
     on_poll: Callable[[], None] | None = None,
 ) -> int:
@@ -86,6 +87,8 @@ def run(
 
     `mounts` shows folders of the host at /run/NAME too. What works only with such names is the same wherever it lies on
     the host, to the bit: each part of a path that is looked at in vain takes a virtual microsecond.
+
+    `files` are those that have another text in the guest than on the host.
 
     With `attach`, the command has our standard streams: our input (read to its end first if it is no terminal), and its
     output as it comes, kept in command.out and command.err. If input and output are a terminal, it gets the terminal.
@@ -101,7 +104,7 @@ def run(
     with cleaning_up_on_signals(), _only_user(out), reserved_cpu() as cpu:
         guest = _Guest(machine, out.resolve(), wall_limit_s, attach)
         try:
-            guest.prepare(command, cwd, {**_ENVIRONMENT, **(env or {})}, folders)
+            guest.prepare(command, cwd, {**_ENVIRONMENT, **(env or {})}, folders, files or {})
             guest.start(cpu, folder)
             guest.watch(on_poll)
             return guest.result()
@@ -147,14 +150,22 @@ class _Guest:
         self.child: subprocess.Popen[bytes] | None = None
         self.beat = ("", time.monotonic())  # the guest's clock, and when we saw it move
 
-    def prepare(self, command: list[str], cwd: PurePath, env: dict[str, str], mounts: Mapping[str, Path]) -> None:
+    def prepare(
+        self,
+        command: list[str],
+        cwd: PurePath,
+        env: dict[str, str],
+        mounts: Mapping[str, Path],
+        files: Mapping[Path, str],
+    ) -> None:
         """Put what the guest needs into the private folder."""
         try:
             self.logs.mkdir(exist_ok=True)
             shutil.rmtree(self.private, ignore_errors=True)  # of a run that was killed
             self.private.mkdir()
-            shutil.copyfile(_INIT, self.private / "init")
-            (self.private / "init").chmod(0o755)
+            for program in _PROGRAMS:
+                shutil.copyfile(Path(__file__).parent / program, self.private / program)
+                (self.private / program).chmod(0o755)
             (self.private / "stdin").touch()
             if self.attach and not sys.stdin.isatty():
                 self.copy_input()
@@ -162,6 +173,7 @@ class _Guest:
                 env["TERM"] = os.environ.get("TERM", "dumb")
             words = ["env", "-i", *(f"{name}={value}" for name, value in env.items()), *command]
             lines = [self.mount(name, folder) for name, folder in mounts.items()]
+            lines += [f"printf %s {shlex.quote(text)} >{shlex.quote(str(file))}" for file, text in files.items()]
             lines += [f"cd {shlex.quote(str(cwd))} || exit 127", f"exec {self.streams()} {shlex.join(words)}"]
             (self.private / "command").write_text("\n".join(lines) + "\n")
         except OSError as error:
