@@ -27,6 +27,7 @@ __all__ = ["SYSTEM_PATH", "Machine", "MachineError", "run"]
 
 _PROGRAMS = ("init", "controller")  # beside this file, for the guest
 _POLL_S = 0.05
+_STILL_S = 30.0  # after which somebody who sits there is told that the clock stands still
 _START = 1_700_000_000_000_000_000  # ns since 1970: the date of every run under the virtual clock
 _PRIVATE = ("/run", "/dev", "/proc", "/sys", "/etc/openvswitch")  # the guest has its own
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -149,6 +150,7 @@ class _Guest:
         self.followed: list[tuple[BinaryIO, BinaryIO]] = []
         self.child: subprocess.Popen[bytes] | None = None
         self.beat = ("", time.monotonic())  # the guest's clock, and when we saw it move
+        self.told = False
 
     def prepare(
         self,
@@ -257,6 +259,13 @@ class _Guest:
             return
         if beat and beat != self.beat[0]:
             self.beat = (beat, time.monotonic())
+        elif self.attach and not self.told and time.monotonic() - self.beat[1] > _STILL_S:
+            self.told = True
+            still = (
+                f"the machine's clock has stood still for {_STILL_S:.0f} s: it computes, which takes no virtual time"
+            )
+            advice = "(traffic over a link without a rate has no end: give it one, or say --clock real)"
+            print(f"insitu: {still} {advice}", file=sys.stderr, end="\r\n" if self.terminal else "\n", flush=True)
 
     def result(self) -> int:
         assert self.child is not None
