@@ -17,7 +17,7 @@ FOLDER = Path("/usr/share/doc/mininet/examples")
 
 
 class Example(NamedTuple):
-    """What is typed at its prompts, and what it prints then: an expression and how often it is found."""
+    """What is typed at its prompts, and what it prints then: an expression and how often it is found at least."""
 
     typed: list[str]
     printed: str
@@ -38,7 +38,7 @@ EXAMPLES = {
         before="ip link add hw0 type dummy",
         arguments="hw0",
     ),
-    "intfoptions": Example([], r"Results: \['9.\d+ Mbits/sec'|h1->h2: 1/1, rtt min/avg/max/mdev 15.000", times=2),
+    "intfoptions": Example([], r"Results: \['9.\d+ Mbits/sec'|h1->h2: 1/1, rtt min/avg/max/mdev 15.00\d", times=2),
     "linuxrouter": Example(["pingall"], r"Results: 0% dropped \(12/12 received\)"),
     "mobility": Example([], r"Results: \d+% dropped", times=4),
     "multilink": Example(["h1 ping -c1 h2"], " 0% packet loss"),
@@ -49,7 +49,7 @@ EXAMPLES = {
     "natnet": Example(["h1 ping -c1 h0", "h2 ping -c1 h0", "h0 ping -c1 -W1 h1"], " 0% packet loss", 2, "iptables"),
     "numberedports": Example([], r"Validated\.|Results: 0% dropped \(20/20 received\)", times=6),
     "popen": Example([], "5 received, 0% packet loss", times=5),
-    "popenpoll": Example([], "10 received, 0% packet loss", times=3),
+    "popenpoll": Example([], r"1\d received, 0% packet loss", times=3),
     "scratchnet": Example([], " 0% packet loss"),
     "vlanhost": Example(["pingall 1"], r"Results: 80% dropped \(4/20 received\)", needs="vconfig"),
 }
@@ -81,7 +81,7 @@ def test_an_example_runs_unchanged(outcomes: dict[str, tuple[int, str]], name: s
         pytest.skip(f"{example.needs} is not installed")
     status, output = outcomes[name]
     assert status == 0, output
-    assert len(re.findall(example.printed, output)) == example.times, output
+    assert len(re.findall(example.printed, output)) >= example.times, output
 
 
 def test_mn_takes_commands_from_standard_input(kernel: Kernel) -> None:
