@@ -4,7 +4,7 @@ APT := mininet openvswitch-switch iproute2 iputils-ping psmisc iptables vlan eth
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STAMP := .venv/set-up-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
 
-.PHONY: demo test lint setup benchmark
+.PHONY: demo test lint setup benchmark record
 
 demo: setup
 	.venv/bin/insitu vm build
@@ -18,6 +18,10 @@ lint: setup
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+# After a change of code: the digest of hello.yaml that `insitu verify` compares with
+record: setup
+	.venv/bin/python -m insitu.verify
 
 benchmark: setup
 	.venv/bin/python benchmarks/campus.py

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from edge_nodes import codec, delivery
-from edge_nodes.clock import sleep_ns, sleep_until
+from edge_nodes.clock import sleep_until
 from edge_nodes.library import Unavailable, fetch
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import DeviceFit, Limits
@@ -101,10 +101,11 @@ class UserEquipment:
         return need != self._running.model and not busy and self._recorder.now() >= self._not_before
 
     async def _infer(self, need: str) -> None:
-        running = self._running
+        running, began = self._running, self._recorder.now()
         images, labels = self._held_out.draw(need, self._random, 1)
         correct = _accuracy(running, images, labels) == 1.0
-        await sleep_ns(running.variant.macs * 10**9 // self._device.macs_per_s)
+        # With a real clock computing has taken time: it is part of what the device would have taken
+        await sleep_until(began + running.variant.macs * 10**9 // self._device.macs_per_s)
         now = self._recorder.now()
         self._recorder.write(
             records.Inference(now, self._device.host, running.model, running.variant.name, need, correct)
@@ -118,8 +119,9 @@ class UserEquipment:
         self._recorder.write(records.Requested(began, self._device.host, download, model, edge, limit))
         try:
             manifest, variant, received = await self._fetch(model, attachment, edge, download, began)
+            fetched = self._recorder.now()
             net = codec.load(manifest, variant, self._blocks)
-            await sleep_ns(variant.bytes * 10**9 // self._device.load_bytes_per_s)
+            await sleep_until(fetched + variant.bytes * 10**9 // self._device.load_bytes_per_s)
         except (DownloadFailed, codec.BlockError) as error:
             now = self._recorder.now()
             self._recorder.write(records.Failed(now, self._device.host, download, model, str(error)))

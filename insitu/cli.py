@@ -23,26 +23,39 @@ def main() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="of everything random")
 @click.option("--out", type=click.Path(path_type=Path), help="the run's folder; by default runs/<scenario>-<seed>")
-@click.option("--clock", type=click.Choice(["virtual", "real"]), default="virtual", show_default=True)
+@click.option("--clock", type=click.Choice(["virtual", "real"]), help="virtual by default; on the host real")
+@click.option(
+    "--on", type=click.Choice(["vm", "host"]), default="vm", show_default=True, help="host: this machine, as root"
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="put over the file: policies.slicing=none")
 @click.option("--json", "as_json", is_flag=True, help="print the summary as JSON")
 def run(
-    file: Path, seed: int, out: Path | None, clock: Literal["virtual", "real"], settings: Sequence[str], as_json: bool
+    file: Path,
+    seed: int,
+    out: Path | None,
+    clock: Literal["virtual", "real"] | None,
+    on: Literal["vm", "host"],
+    settings: Sequence[str],
+    as_json: bool,
 ) -> None:
-    """Run a scenario FILE in a virtual machine."""
+    """Run a scenario FILE in a virtual machine, or on this one."""
     from edge_nodes import zoo
     from insitu import experiment, screen
+    from insitu.native.probe import UnfitHost
     from insitu.vm.failure import MachineError
     from insitu.vm.source import KernelError
 
+    if on == "host" and clock == "virtual":
+        _fail(_INPUT, "--clock virtual: the host's clock is real; leave it out, or use --on vm")
     try:
         scenario = load(file, settings, zoo.MODELS)
         with screen.RunProgress(scenario.name, scenario.duration // 10**9, quiet=as_json) as progress:
             command = ["insitu", *sys.argv[1:]]
-            result = experiment.run(scenario, file, seed, out, clock, progress.say, progress.update, command)
+            time = clock or ("real" if on == "host" else "virtual")
+            result = experiment.run(scenario, file, seed, out, time, on, progress.say, progress.update, command)
     except ScenarioError as error:
         _fail(_INPUT, str(error))
-    except experiment.FolderTaken as error:
+    except (experiment.FolderTaken, UnfitHost) as error:
         _fail(_INPUT, str(error))
     except KeyboardInterrupt:
         _fail(130, "interrupted: the machine is ended, nothing is left of the run")
@@ -153,6 +166,7 @@ def vm_exec(seed: int, clock: Literal["virtual", "real"], memory: int, limit: in
     """Run any COMMAND as root in the machine, in this folder; the machine forgets what it writes."""
     import tempfile
 
+    from insitu import remains
     from insitu.vm import machine
     from insitu.vm.failure import MachineError
     from insitu.vm.kernel import find_or_build
@@ -162,11 +176,11 @@ def vm_exec(seed: int, clock: Literal["virtual", "real"], memory: int, limit: in
 
     try:
         guest = machine.Machine(find_or_build(lambda line: click.echo(line, err=True)), seed, clock, memory)
-        with cleaning_up_on_signals(), tempfile.TemporaryDirectory(prefix="insitu-") as out:
+        with cleaning_up_on_signals(), remains.temporary_folder(Path(tempfile.gettempdir()), "insitu-") as out:
             status = machine.run(
                 guest,
                 list(command),
-                Path(out),
+                out,
                 wall_limit_s=limit,
                 cwd=Path.cwd(),
                 env={"SHELL": "/bin/bash"},
@@ -188,10 +202,41 @@ def doctor() -> None:
     found = findings()
     for finding in found:
         click.echo(
-            f"{'ok' if finding.fine else 'missing':8} {finding.what}"
+            f"{'ok' if finding.fine else 'absent' if finding.optional else 'missing':8} {finding.what}"
             + (f"\n         {finding.mend}" if finding.mend else "")
         )
-    sys.exit(0 if all(finding.fine for finding in found) else _FAILED)
+    sys.exit(0 if all(finding.fine or finding.optional for finding in found) else _FAILED)
+
+
+@main.command()
+def clean() -> None:
+    """Remove what runs of yours that were killed have left; never anything of a run that lives."""
+    from insitu import remains
+
+    try:
+        for line in remains.clean():
+            click.echo(line)
+    except OSError as error:
+        _fail(_FAILED, str(error))
+
+
+@main.command()
+def verify() -> None:
+    """Run hello.yaml and compare its digest with the one on record: the same bits, or which version differs."""
+    from insitu import experiment
+    from insitu import verify as verifying
+    from insitu.vm.failure import MachineError
+    from insitu.vm.source import KernelError
+
+    try:
+        recorded = json.loads(verifying.RECORD.read_text())
+        outcome = verifying.compare(recorded, verifying.measure(lambda line: click.echo(line, err=True)))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted: the machine is ended")
+    except (experiment.RunFailed, MachineError, KernelError, OSError) as error:
+        _fail(_FAILED, str(error))
+    click.echo("\n".join(outcome.lines))
+    sys.exit(0 if outcome.equal else _EXPECTATION)
 
 
 def _fail(code: int, message: str) -> NoReturn:

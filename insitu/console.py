@@ -13,13 +13,13 @@ from typing import Any, TextIO
 
 import mininet.log
 from mininet.cli import CLI
-from mininet.link import TCLink as Link
 from mininet.net import Mininet
 
 from insitu import processes
 from insitu.guest import start_controller
 from scenarios import plan as plans
 from topology import custom, openvswitch
+from topology.link import Link
 from topology.net import Network
 
 CONNECT_LIMIT_S = 30  # for a topology's switches to find their controller
@@ -78,13 +78,14 @@ class ScenarioConsole(Console):
 
 
 def _slices(network: Network, links: set[str]) -> Iterator[tuple[str, ...]]:
-    """A row for each class of each end of the links; an end without classes has one."""
+    """A row for each class of each end of the links, one where there are none, and one for the wire, where packets are lost."""
     for link, end, count in network.counts():
         if link.name in links:
             queue = next((queue for queue in end.queues if queue.number == count.queue), None)
+            name = "(wire)" if count.queue is None else queue.slice if queue else "-"
             least, most = (queue.rate_bps, queue.ceiling_bps) if queue else (end.shape.rate_bps, end.shape.rate_bps)
             rates = (f"{least / 10**6:g} Mbit/s", f"{most / 10**6:g} Mbit/s")
-            yield link.name, end.node, queue.slice if queue else "-", *rates, f"{count.bytes} B", str(count.dropped)
+            yield link.name, end.node, name, *rates, f"{count.bytes} B", str(count.dropped)
 
 
 def scenario_network(plan_file: Path) -> Network:

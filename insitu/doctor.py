@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from edge_nodes import zoo
 from insitu.cache import cache_dir
+from insitu.native import probe
 from insitu.vm.host import memory_folder, memory_folders
 
 GUEST_BYTES = 3072 << 20
@@ -33,10 +34,11 @@ class Finding(NamedTuple):
     fine: bool
     what: str
     mend: str = ""
+    optional: bool = False  # nothing that a run in the guest needs
 
 
 def findings() -> list[Finding]:
-    return [_commands(), _modules(), _memory(), _disk(), _kernel(), _models()]
+    return [_commands(), _modules(), _memory(), _disk(), _kernel(), _models(), *_host()]
 
 
 def _commands() -> Finding:
@@ -84,3 +86,14 @@ def _models() -> Finding:
         if trained
         else Finding(True, "demo models: trained at the first run, 2 minutes")
     )
+
+
+def _host() -> list[Finding]:
+    """What `--on host` needs."""
+    fitness = probe.fitness_of_host()
+    found = [Finding(False, f"for --on host: {lack.what}", lack.mend, optional=True) for lack in fitness.lacks]
+    if not found:
+        found = [Finding(True, "for --on host: namespaces, links and their qdiscs can be made")]
+    if fitness.datapath == "netdev":
+        found.append(Finding(False, f"for --on host: {probe.NO_SLICES.what}", probe.NO_SLICES.mend, optional=True))
+    return found

@@ -8,29 +8,33 @@ import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable
-from importlib.metadata import version
+from functools import partial
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from edge_nodes import zoo
 from edge_nodes.manifest import Manifest
-from insitu import cache
+from insitu import cache, remains
+from insitu.native import machine as native
+from insitu.native import probe
 from insitu.summary import Summary, summarise
+from insitu.versions import versions
 from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
 from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
 from scenarios import planner, records
+from scenarios.check import slice_names
 from scenarios.plan import Plan
 from scenarios.schema import Scenario
 
 WALL_LIMIT_S = 1800.0
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("insitu", "topology", "controller", "edge_nodes", "scenarios")
-_VERSIONS = ("torch", "numpy", "os-ken", "aiohttp", "msgspec", "pydantic")
 
 
 class RunFailed(Exception):
@@ -89,34 +93,36 @@ def run(
     seed: int,
     out: Path | None,
     clock: Literal["virtual", "real"] = "virtual",
+    on: Literal["vm", "host"] = "vm",
     report: Callable[[str], None] = lambda _: None,
     progress: Callable[[Progress], None] = lambda _: None,
     command: Iterable[str] = (),
 ) -> Result:
-    """Runs a scenario, which was read from `file`, in the guest, and leaves its folder.
+    """Runs a scenario, which was read from `file`, in the guest or on this host (real clock only), and leaves its folder.
 
-    Raises FolderTaken, KernelError or RunFailed. Ctrl-C or SIGTERM leaves nothing.
+    Raises FolderTaken, UnfitHost, KernelError or RunFailed. Ctrl-C or SIGTERM leaves nothing.
     """
     target = _target(out, f"{scenario.name}-{seed}")
     with cleaning_up_on_signals():
+        datapath = probe.require_fit(len(slice_names(scenario))) if on == "host" else "system"
+        if datapath == "netdev":
+            report("this host's kernel has no Open vSwitch: its userspace datapath carries the packets, and adds delay")
         library = model_library(report)
-        kernel = find_or_build(report)
+        kernel = find_or_build(report) if on == "vm" else None
         plan = planner.decide(scenario, seed, published_models(library), clock)
+        plan = replace(plan, machine=replace(plan.machine, datapath=datapath))
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-        folder.chmod(0o755)
-        try:
-            shutil.copyfile(file, folder / "scenario.yaml")
-            (folder / "plan.json").write_bytes(plans.canonical(plan))
-            summary = _run(plan, kernel, library, folder, progress, list(command))
-        except (machine.MachineError, RunFailed) as error:
-            (folder / "FAILED").write_text(f"{error}\n")
+        with remains.temporary_folder(target.parent, f".{target.name}.") as folder:
+            folder.chmod(0o755)
+            try:
+                shutil.copyfile(file, folder / "scenario.yaml")
+                (folder / "plan.json").write_bytes(plans.canonical(plan))
+                summary = _run(plan, kernel, library, folder, progress, list(command))
+            except (machine.MachineError, RunFailed) as error:
+                (folder / "FAILED").write_text(f"{error}\n")
+                folder.rename(target)
+                raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
             folder.rename(target)
-            raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
-        folder.rename(target)
         return Result(target, summary)
 
 
@@ -141,7 +147,7 @@ def _target(out: Path | None, name: str) -> Path:
 
 def _run(
     plan: Plan,
-    kernel: Kernel,
+    kernel: Kernel | None,
     library: Path,
     folder: Path,
     progress: Callable[[Progress], None],
@@ -200,11 +206,14 @@ def _guest_program() -> Path:
 
 
 def _run_guest(
-    plan: Plan, kernel: Kernel, library: Path, folder: Path, progress: Callable[[Progress], None]
+    plan: Plan, kernel: Kernel | None, library: Path, folder: Path, progress: Callable[[Progress], None]
 ) -> str | None:
-    """Gives what the guest's program said went wrong. Raises MachineError."""
-    status = machine.run(
-        machine.Machine(kernel, plan.seed, plan.machine.clock, plan.machine.memory_mb),
+    """Gives what the guest's program said went wrong; without a kernel it runs on this host. Raises MachineError."""
+    run_in_machine: Callable[..., int] = native.run
+    if kernel is not None:
+        guest = machine.Machine(kernel, plan.seed, plan.machine.clock, plan.machine.memory_mb)
+        run_in_machine = partial(machine.run, guest)
+    status = run_in_machine(
         [_base_python(), "-S", "-m", "insitu.guest", "/run/out", "/run/library"],
         folder,
         wall_limit_s=WALL_LIMIT_S,
@@ -221,7 +230,7 @@ def _run_guest(
 
 def _write_results(
     plan: Plan,
-    kernel: Kernel,
+    kernel: Kernel | None,
     folder: Path,
     command: list[str],
     events: list[records.AnyEvent],
@@ -250,14 +259,14 @@ class _Follower:
         self._seen = len(lines)
 
 
-def _provenance(plan: Plan, kernel: Kernel, command: list[str]) -> dict[str, Any]:
+def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[str, Any]:
     return {
         "command": command,
         "plan": plans.digest(plan),
         "plan_format": plan.format,
-        "kernel": {"version": kernel.version, "sha256": kernel.sha256},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
-        "models": plan.models,
+        "on": "vm" if kernel else "host",
+        "datapath": plan.machine.datapath,
+        "versions": versions(kernel, _guest_program().name.rpartition("-")[2], plan.models),
         "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.platform()},
     }
 

@@ -12,6 +12,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from edge_nodes import clock, eager_torch, library, traffic
@@ -19,12 +21,13 @@ from insitu import processes
 from insitu.processes import Channel, ProcessError, Service
 from scenarios import plan as plans
 from scenarios import records
-from scenarios.plan import Device, Library, Plan
+from scenarios.plan import Change, Device, End, Library, Plan
 from topology import namespace, openvswitch
 from topology.net import Network
+from topology.tree import Reading
 
 SECOND = 1_000_000_000
-DRAIN_S = 15.0  # in which the processes end after the run
+DRAIN_S = 60.0  # in which the processes end after the run; with a real clock one that is late catches up first
 
 
 class Run:
@@ -100,32 +103,52 @@ class Run:
 
     def _check_settings(self, network: Network) -> None:
         for end, reading in network.read_back():
-            now = self.recorder.now()
-            setting = records.Setting(now, end.node, end.interface, reading.setting, reading.planned, reading.read)
-            self.recorder.write(setting)
+            self._record_setting(end, reading)
+
+    def _record_setting(self, end: End, reading: Reading) -> None:
+        now = self.recorder.now()
+        self.recorder.write(
+            records.Setting(now, end.node, end.interface, reading.setting, reading.planned, reading.read)
+        )
 
     def _follow_the_plan(self, network: Network, origin: int) -> None:
-        """Handovers and samples at their times; a process that dies ends the run."""
-        # At one time the sample comes first: a handover keeps this process busy for a while
-        handovers = [
-            (a.time_ns, 1, d, place) for d in self.plan.devices for place, a in enumerate(d.attachments) if place
+        """Handovers, changes of links and samples at their times; a process that dies ends the run."""
+        # At one time the sample comes first: the others keep this process busy for a while
+        plan, usage = self.plan, LinkUsage(self.plan)
+        samples = range(plan.sample_interval_ns, plan.duration_ns + 1, plan.sample_interval_ns)
+        agenda: list[tuple[int, int, Callable[[int], None]]] = [(at, 0, partial(self._sample, usage)) for at in samples]
+        agenda += [(change.time_ns, 1, partial(self._change, network, change)) for change in plan.changes]
+        agenda += [
+            (attachment.time_ns, 2, partial(self._hand_over, network, device, place))
+            for device in plan.devices
+            for place, attachment in enumerate(device.attachments)
+            if place
         ]
-        times = range(self.plan.sample_interval_ns, self.plan.duration_ns + 1, self.plan.sample_interval_ns)
-        usage = LinkUsage(self.plan)
-        agenda: list[tuple[int, int, Device | None, int]] = [*handovers, *((t, 0, None, 0) for t in times)]
-        for at, _, device, place in sorted(agenda, key=lambda item: item[:2]):
+        for at, _, action in sorted(agenda, key=lambda item: item[:2]):
             time.sleep(max(0, origin + at - time.monotonic_ns()) / SECOND)
-            if device is not None:
-                network.hand_over(device, place)
-                cell = device.attachments[place].cell
-                self.recorder.write(records.Handover(self.recorder.now(), device.host, cell))
-                continue
-            for event in usage.sample():
-                self.recorder.write(event)
-            if at % SECOND == 0:
-                self.recorder.write(records.Clock(self.recorder.now(), "machine", at))
-                self._phase(f"at {at // SECOND}")
-                self._stop_if_one_died(at)
+            action(at)
+
+    def _sample(self, usage: "LinkUsage", at: int) -> None:
+        for event in usage.sample():
+            self.recorder.write(event)
+        if at % SECOND == 0:
+            self.recorder.write(records.Clock(self.recorder.now(), "machine", at))
+            self._phase(f"at {at // SECOND}")
+            self._stop_if_one_died(at)
+
+    def _change(self, network: Network, change: Change, _: int) -> None:
+        for end, reading in network.change(change):
+            self._record_setting(end, reading)
+        shape = change.shape
+        end = next(link for link in self.plan.links if link.name == change.link).ends[change.end]
+        changed = records.Changed(
+            self.recorder.now(), end.node, change.link, shape.rate_bps, shape.delay_ns, shape.jitter_ns, shape.loss
+        )
+        self.recorder.write(changed)
+
+    def _hand_over(self, network: Network, device: Device, place: int, _: int) -> None:
+        network.hand_over(device, place)
+        self.recorder.write(records.Handover(self.recorder.now(), device.host, device.attachments[place].cell))
 
     def _stop_if_one_died(self, at: int) -> None:
         self.statuses |= processes.ended([s for s in self.services if s.name not in self.statuses])
@@ -139,9 +162,8 @@ class Run:
         names = {entry.queue: entry.name for entry in self.plan.slices}
         for link, end, count in network.counts():
             now = self.recorder.now()
-            self.recorder.write(
-                records.LinkTotal(now, end.node, link.name, names[count.queue], count.bytes, count.dropped)
-            )
+            part = "wire" if count.queue is None else names[count.queue]
+            self.recorder.write(records.LinkTotal(now, end.node, link.name, part, count.bytes, count.dropped))
 
 
 class LinkUsage:

@@ -6,8 +6,10 @@ from fractions import Fraction
 
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.expectation import figures, is_share
+from scenarios.links import TOWARDS, Dynamics, LinkSpec, problem
 from scenarios.quantity import show
 from scenarios.schema import Device, Scenario, Situation
+from scenarios.shaping import timeline, too_short
 
 Place = tuple[str | int, ...]
 Finding = tuple[Place, str]
@@ -28,7 +30,7 @@ def problems(scenario: Scenario, models: Iterable[str] | None = None) -> list[Fi
     """Everything that is wrong, each with its place; `models` are the published ones (None: not checked)."""
     if too_many := list(_size(scenario)):
         return too_many  # naming them all would take long
-    checks = (_names, _devices, _slices, _traffic, _policies, _expectations)
+    checks = (_names, _devices, _links, _slices, _dynamics, _traffic, _policies, _expectations)
     found = [finding for check in checks for finding in check(scenario)]
     return [*found, *_situations(scenario, None if models is None else sorted(models))]
 
@@ -126,20 +128,96 @@ def _slices(scenario: Scenario) -> Iterator[Finding]:
     elif without and guaranteed == 1:
         yield ("slices",), f'the guarantees leave nothing for slice "{without[0]}", which has none; leave it 1 %'
     else:
-        shares = {entry.name: entry.guarantee for entry in scenario.slices if entry.guarantee}
-        shares |= {name: (1 - guaranteed) / Fraction(len(without)) for name in without}
-        name, share = min(shares.items(), key=lambda item: item[1])
+        name, share = least_share(scenario)
         rate = share * slowest_rate(scenario)
         if rate < LEAST_GUARANTEE:
             least = show(LEAST_GUARANTEE, "rate")
             yield ("slices",), f'slice "{name}" has {show(rate, "rate")} on the slowest link; give it at least {least}'
 
 
+def least_share(scenario: Scenario) -> tuple[str, Fraction]:
+    """The slice that has the smallest share of every link, and that share."""
+    shares = {entry.name: entry.guarantee for entry in scenario.slices if entry.guarantee}
+    without = [name for name in slice_names(scenario) if name not in shares]
+    shares |= {name: (1 - sum(shares.values())) / Fraction(len(without)) for name in without}
+    return min(shares.items(), key=lambda item: item[1])
+
+
 def slowest_rate(scenario: Scenario) -> int:
-    regions = scenario.network.regions
-    gnbs = [gnb for region in regions for gnb in region.gnbs]
-    links = [scenario.network.core, *(r.link for r in regions), *(g.link for g in gnbs), *(g.radio for g in gnbs)]
-    return min(link.rate for link in links)
+    specs = [*described_links(scenario).values(), *(d.link for d in scenario.devices if d.link is not None)]
+    return min(spec.towards(way).rate for spec in specs for way in TOWARDS)
+
+
+def described_links(scenario: Scenario) -> dict[str, LinkSpec]:
+    """The links between switches and the central site's, by their names."""
+    found = {"central-link": scenario.network.core}
+    for region in scenario.network.regions:
+        found[f"{region.name}-link"] = region.link
+        for gnb in region.gnbs:
+            found |= {f"{gnb.name}-link": gnb.link, f"{gnb.name}-radio": gnb.radio}
+    return found
+
+
+def _links(scenario: Scenario) -> Iterator[Finding]:
+    places: list[tuple[Place, LinkSpec]] = [(("network", "core"), scenario.network.core)]
+    for r, region in enumerate(scenario.network.regions):
+        place: Place = ("network", "regions", r)
+        places.append(((*place, "link"), region.link))
+        for g, gnb in enumerate(region.gnbs):
+            places += [((*place, "gnbs", g, "link"), gnb.link), ((*place, "gnbs", g, "radio"), gnb.radio)]
+    places += [(("devices", d, "link"), device.link) for d, device in enumerate(scenario.devices) if device.link]
+    for place, spec in places:
+        if wrong := next(filter(None, (too_short(spec.towards(way)) for way in TOWARDS)), ""):
+            yield (*place, "queue"), wrong
+
+
+def _dynamics(scenario: Scenario) -> Iterator[Finding]:
+    links = described_links(scenario) | {
+        f"{name}-link": device.link for device in scenario.devices for name in device.names if device.link is not None
+    }
+    share = least_share(scenario)[1]
+    for d, change in enumerate(scenario.dynamics):
+        place: Place = ("dynamics", d)
+        if change.link not in links:
+            yield (*place, "link"), _unknown("link", change.link, list(links))
+        elif change.window.start >= scenario.duration:
+            yield place, f"begins when the run of {show(scenario.duration, 'time')} has ended"
+        elif any(_overlap(change, other) for other in scenario.dynamics[:d]):
+            yield (
+                place,
+                f"another change of {change.link} gives the same value at that time; let one end before the other",
+            )
+        else:
+            yield from _course(scenario, place, change, links[change.link], share)
+
+
+def _course(scenario: Scenario, place: Place, change: Dynamics, spec: LinkSpec, share: Fraction) -> Iterator[Finding]:
+    """What is wrong with a link when a change has its way."""
+    for way in TOWARDS if change.towards is None else (change.towards,):
+        same = [d for d in scenario.dynamics if d.link == change.link and d.towards in (None, way)]
+        states = timeline(same, spec.towards(way), scenario.duration)
+        if wrong := next(filter(None, (problem(state) for _, state in states)), ""):
+            yield place, wrong
+            return
+        slowest = min((state.rate for _, state in states), default=spec.rate)
+        if slowest * share < LEAST_GUARANTEE:
+            rate, least = show(slowest, "rate"), show(LEAST_GUARANTEE, "rate")
+            yield (
+                place,
+                f"a slice has {show(slowest * share, 'rate')} when the link has {rate}; leave it at least {least}",
+            )
+            return
+
+
+def _overlap(one: Dynamics, other: Dynamics) -> bool:
+    def values(change: Dynamics) -> set[str]:
+        return {*change.values, *(("rate",) if change.trace else ())}
+
+    same = one.link == other.link and values(one) & values(other)
+    if not same or None not in (one.towards, other.towards) and one.towards != other.towards:
+        return False
+    (a, b), (c, d) = ((w.start, w.end) for w in (one.window, other.window))
+    return (d is None or a < d) and (b is None or c < b)
 
 
 def _situations(scenario: Scenario, models: Sequence[str] | None) -> Iterator[Finding]:
@@ -205,10 +283,7 @@ def _policies(scenario: Scenario) -> Iterator[Finding]:
 
 
 def _expectations(scenario: Scenario) -> Iterator[Finding]:
-    links = ["central-link", "nef-link"]
-    for region in scenario.network.regions:
-        links += [f"{region.name}-link", *(f"{g.name}-{kind}" for g in region.gnbs for kind in ("link", "radio"))]
-    known = figures(slice_names(scenario), links)
+    known = figures(slice_names(scenario), ["nef-link", *described_links(scenario)])
     for e, expectation in enumerate(scenario.expect):
         if expectation.figure not in known:
             yield ("expect", e), _unknown("figure", expectation.figure, known)

@@ -62,7 +62,7 @@ def load(file: Path, settings: Sequence[str] = (), models: Iterable[str] | None 
         return Problem(str(file), _line(root, place), _dotted(written, shown), what)
 
     try:
-        scenario = Scenario.model_validate(written)
+        scenario = Scenario.model_validate(written, context={"folder": file.parent})
     except ValidationError as error:
         found = {problem(*_explain(_as_written(written, detail["loc"]), dict(detail))) for detail in error.errors()}
         raise ScenarioError(sorted(found, key=lambda p: (p.line or 0, p))) from None
@@ -222,6 +222,8 @@ def _explain(place: Place, error: dict[str, Any]) -> tuple[Place, str, Place]:
 _TYPES = {
     "dict_type": "write keys and values here, as in {30 s: gnb-name}",
     "list_type": "write a list here, each entry after a hyphen",
+    "bool_parsing": "write true or false here",
+    "bool_type": "write true or false here",
     "string_type": "write one word here, not a list or keys",
     "int_type": "write a whole number here",
     "int_parsing": "write a whole number here",

@@ -9,7 +9,7 @@ from typing import Any, Literal, dataclass_transform
 
 import msgspec
 
-FORMAT = 1
+FORMAT = 2
 LIBRARY_PORT = 5000  # the customary port of an OCI registry
 NORTHBOUND_PORT = 8080
 OPENFLOW_PORT = 6653
@@ -22,14 +22,38 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A piece of a plan."""
 
 
+class Bursts(Part):
+    """Gilbert-Elliott losses: a packet's chances, 0 … 1, to enter and to leave the bad state, and to be lost in it and outside."""
+
+    enter: float
+    leave: float
+    loss: float
+    outside: float
+
+
+class Buffer(Part):
+    """A queue before a link, of each slice."""
+
+    discipline: Literal["fifo", "fq_codel"]
+    bytes: int
+    ecn: bool  # fq_codel marks instead of dropping
+
+
 class Shape(Part):
-    """What a link does to the packets of one direction."""
+    """What a link does to the packets of one direction. Shares are 0 … 1."""
 
     rate_bps: int
     delay_ns: int
     jitter_ns: int
-    loss: float  # 0 … 1
-    limit: int  # packets that wait or travel at once
+    distribution: str  # of the jitter, a key of the plan's `distributions`; "" is uniform
+    loss: float
+    bursts: Bursts | None
+    corrupt: float
+    duplicate: float
+    reorder: float
+    limit: int  # packets that travel at once; without a `queue` they wait here too
+    queue: Buffer | None
+    burst_ns: int  # how far a class may run ahead of its rate after a pause
 
 
 class Queue(Part):
@@ -44,7 +68,8 @@ class Queue(Part):
 class End(Part):
     """One end of a link and the shape of what leaves there. `port` is the OpenFlow port, 0 at a host.
 
-    `seed` is netem's, for jitter and loss; queue n has `seed + n`.
+    `seed` is netem's, for jitter and loss; queue n has `seed + n`. On a link whose queue is apart from its way, `wire` is the
+    interface by which what leaves here goes on to the other end; "" where one netem is both.
     """
 
     node: str
@@ -53,6 +78,7 @@ class End(Part):
     shape: Shape
     queues: list[Queue]
     seed: int
+    wire: str
 
 
 class Link(Part):
@@ -65,6 +91,8 @@ class Host(Part):
     role: Literal["central", "nef", "local", "edge", "device"]
     ip: str
     mac: str
+    congestion_control: str
+    ecn: bool  # asks for explicit congestion notification when it connects
 
 
 class Switch(Part):
@@ -138,6 +166,16 @@ class Flow(Part):
     queue: int
 
 
+class Change(Part):
+    """From `time_ns` on an end of a link (0 or 1) has another shape."""
+
+    time_ns: int
+    link: str
+    end: int
+    shape: Shape
+    queues: list[Queue]
+
+
 class Policies(Part):
     slicing: str
     compression: str
@@ -148,6 +186,7 @@ class Machine(Part):
     clock: Literal["virtual", "real"]
     memory_mb: int
     tcp_buffer_bytes: int
+    datapath: Literal["system", "netdev"] = "system"  # of Open vSwitch: the kernel's, or its own in userspace
 
 
 class Plan(Part):
@@ -160,6 +199,10 @@ class Plan(Part):
     hosts: list[Host]
     switches: list[Switch]
     links: list[Link]
+    changes: list[Change]  # in the order of their times
+    distributions: dict[
+        str, list[int]
+    ]  # netem's tables: the quantiles' distance from the mean in 1/8192 of the deviation
     slices: list[Slice]
     libraries: list[Library]
     devices: list[Device]

@@ -162,6 +162,16 @@ class Rerouted(Event, frozen=True):
     flows: int
 
 
+class Changed(Event, frozen=True):
+    """What the node sends by a link takes another way from now on."""
+
+    link: str
+    rate_bps: int
+    delay_ns: int
+    jitter_ns: int
+    loss: float
+
+
 class LinkUse(Event, frozen=True):
     """Bytes that left one end of a link since the sample before; `node` is that end's."""
 
@@ -170,7 +180,7 @@ class LinkUse(Event, frozen=True):
 
 
 class LinkTotal(Event, frozen=True):
-    """One class of one port, from the run's start to its end, as the kernel counted it."""
+    """One slice's class of one port, or a link's `wire`, from the run's start to its end, as the kernel counted it."""
 
     link: str
     slice: str
@@ -212,6 +222,7 @@ AnyEvent = (
     | SessionEnded
     | Handover
     | Rerouted
+    | Changed
     | LinkUse
     | LinkTotal
     | Received

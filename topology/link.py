@@ -1,170 +1,177 @@
-"""The qdisc tree of one interface: its settings as netlink messages, and what the kernel reads back.
+"""A link for any Mininet script: `Mininet(topo, link=Link)`. It takes TCLink's parameters, and those of a scenario's links.
 
-A port without queues is one netem. A port with queues is HTB at 1:, a root class 1:ffff at the link's rate, a class 1:(n+1) for
-queue n and a netem as each leaf; OpenFlow's `set_queue: n` selects that class. netem gives delay, jitter, loss, queue and the
-time that a packet takes to be sent, which HTB alone does not. Layouts are those of linux/pkt_sched.h.
+    net.addLink(h1, s1, rate="10 Gbit/s", delay="5 ms", queue="20 ms", params1={"loss": "1 %"})
+
+TCLink's: `bw` (Mbit/s), `delay` and `jitter` ("5ms", or a number of us), `loss` (%), `max_queue_size` (packets), `enable_ecn`.
+A scenario's: `rate delay jitter distribution loss bursts corrupt duplicate reorder queue aqm ecn`, as strings. Without a rate it is
+40 Gbit/s.
+`intf.config(bw=5)` changes one direction while packets are on their way. Open vSwitch's queues and links go together:
+`queues={1: 0.4, 2: (0.3, 0.6)}` gives queue 1 of that port 40 % of the rate, queue 2 30 % and at most 60 %.
 """
 
-import struct
-from collections.abc import Iterator
-from typing import NamedTuple
+import difflib
+import itertools
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
 
-from scenarios.plan import End, Queue, Shape
-from topology.netlink import CREATE, NEW, REPLACE, REQUEST, Message, Netlink, attribute, attributes, text
+import mininet.link
+from mininet.node import Node
+from pydantic import ValidationError
 
-_ACK = 0x4
-RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTCLASS, RTM_GETTCLASS = 36, 38, 40, 42
-_TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
-_KIND, _OPTIONS, _STATS2 = 1, 2, 7
-_ROOT = 0xFFFFFFFF
-_HTB, _TOP = 0x00010000, 0x0001FFFF
-_NETEM = struct.Struct("=IIIIII")  # latency, limit, loss, gap, duplicate, jitter
-_CLASS = struct.Struct("=BBHhHIBBHhHIIIIII")  # rate and ceiling (ratespec), buffer, cbuffer, quantum, level, prio
-_ETHERNET = 1
-_TICK_NS = 64  # the kernel's unit for a class's burst
-_QUANTUM = 1514  # bytes that a class may send before the next has its turn
+from scenarios import shaping
+from scenarios.links import LinkSpec
+from scenarios.plan import End, Queue
+from topology import namespace, netlink, tree
+from topology.netlink import Netlink
 
-
-class Reading(NamedTuple):
-    """A setting as it was planned and as the kernel has it."""
-
-    setting: str
-    planned: str
-    read: str
-
-
-class Count(NamedTuple):
-    """What one leaf has sent and dropped."""
-
-    queue: int
-    bytes: int
-    dropped: int
+UNLIMITED = "40 Gbit/s"  # the fastest rate that is known to be exact
+_OURS = tuple(name for name in LinkSpec.model_fields if name not in ("up", "down"))
+_TCLINKS = ("bw", "max_queue_size", "enable_ecn")
+# What Mininet itself gives to a link and an interface, or TCLink to `tc`, without a meaning here
+_PASSED_ON = (
+    *("port", "mac", "ip", "ifconfig", "up", "moveIntfFn", "use_htb", "gro", "txo", "rxo", "speedup", "intf"),
+    *(f"{name}{end}" for name in ("port", "intfName", "addr", "params", "cls") for end in (1, 2)),
+)
+_numbers = itertools.count()
 
 
-def tree(end: End, index: int) -> list[Message]:
-    """All settings of an interface, in the order in which the kernel takes them."""
-    if not end.queues:
-        return [_qdisc(end, index, _ROOT, 0x00100000, "netem", _netem(end.shape, end.seed))]
-    init = attribute(2, struct.pack("=IIIII", 3, 10, 1, 0, 0))  # TCA_HTB_INIT: version, rate2quantum, default class 1:1
-    messages = [
-        _qdisc(end, index, _ROOT, _HTB, "htb", init),
-        _class(end, index, _HTB, _TOP, end.shape.rate_bps, end.shape.rate_bps),
+class Interface(mininet.link.TCIntf):
+    """One end of a link. It is a TCIntf, so that Mininet sets it again after Open vSwitch has taken, and cleared, it."""
+
+    _shaped: End | None = None
+
+    def config(self, **params: Any) -> dict[str, Any]:
+        """Sets what is given; the rest stays. Raises ValueError for what no link can do."""
+        self.params: dict[str, Any] = {**self.params, **params}
+        result: dict[str, Any] = mininet.link.Intf.config(
+            self, **{k: v for k, v in params.items() if k in ("mac", "ip", "ifconfig", "up")}
+        )
+        if getattr(self.link, "ready", False):
+            self.shape()
+        return result
+
+    def shape(self) -> None:
+        """Makes the queues of this end and its wire, or changes them as they are."""
+        spec = _spec(f"{self.name}", self.params)
+        made = shaping.shape(spec, "virtual" if _virtual() else "real", wired=True)
+        seed = self._shaped.seed if self._shaped else int.from_bytes(os.urandom(6), "big")
+        queues = _queues(spec.rate, self.params.get("queues") or {})
+        end = End(
+            node=self.node.name, interface=self.name, port=0, shape=made, queues=queues, seed=seed, wire=self.wire
+        )
+        table = () if spec.distribution is None else spec.distribution.table
+        with self._routing() as there:
+            index = socket.if_nametoindex(self.name)
+            there.request(tree.sending(end, index, change=tree.is_shaped(index, there)))
+        with closing(Netlink()) as here:
+            wire, arriving = socket.if_nametoindex(self.wire), socket.if_nametoindex(self.arriving)
+            if self._shaped is None:
+                here.request(
+                    [tree.wire(end, wire, table), *tree.onto_wire(end, arriving, wire), netlink.up(wire, self.wire)]
+                )
+            else:
+                here.request([tree.wire(end, wire, table, change=True)])
+        self._shaped = end
+
+    def readings(self) -> list[tree.Reading]:
+        """Every setting as it was asked for and as the kernel has it."""
+        assert self._shaped is not None, "a link shapes its ends when it is made"
+        with self._routing() as there:
+            found = list(tree.read_back(self._shaped, socket.if_nametoindex(self.name), there))
+        with closing(Netlink()) as here:
+            return [*found, tree.read_back_wire(self._shaped, socket.if_nametoindex(self.wire), here)]
+
+    @property
+    def wire(self) -> str:
+        """The interface by which what this one sends goes on to the other end."""
+        return str(self.link.wires[1 if self.link.intf1 is self else 0])
+
+    @property
+    def arriving(self) -> str:
+        return str(self.link.wires[0 if self.link.intf1 is self else 1])
+
+    @contextmanager
+    def _routing(self) -> Iterator[Netlink]:
+        with namespace.inside_of(_namespace(self.node)), closing(Netlink()) as there:
+            yield there
+
+
+class Link(mininet.link.Link):
+    """Two interfaces, each direction with its own settings (`params1` for what the first node sends)."""
+
+    def __init__(self, node1: Node, node2: Node, **params: Any) -> None:
+        self.ready = False
+        number = next(_numbers)
+        self.wires = (f"w{os.getpid() % 100000}-{number}a", f"w{os.getpid() % 100000}-{number}b")
+        for key in ("params1", "params2"):
+            _spec(f"{node1}-{node2}", {**params, **(params.get(key) or {})})
+        super().__init__(node1, node2, **{**params, "intf": Interface})
+        self.ready = True
+        self.intf1.shape()
+        self.intf2.shape()
+
+    def makeIntfPair(
+        self, intfname1: str, intfname2: str, addr1: str | None, addr2: str | None, node1: Node, node2: Node, **_: Any
+    ) -> None:
+        """Mininet's Link calls this: each end is a pair with an interface of the wire, which stays in this namespace."""
+        ends = ((self.wires[0], intfname1, addr1, node1), (self.wires[1], intfname2, addr2, node2))
+        with closing(Netlink()) as here:
+            for wire, name, mac, node in ends:
+                with _namespace(node).open() as there:
+                    here.request([netlink.veth(wire, name, None, mac, there.fileno())])
+
+
+def _namespace(node: Node) -> Path:
+    return Path(f"/proc/{node.pid if node.inNamespace else 'self'}/ns/net")
+
+
+def _virtual() -> bool:
+    """Whether the machine's clock waits for its programs: the kernel's command line says so."""
+    return "time-travel" in Path("/proc/cmdline").read_text()
+
+
+def _spec(where: str, params: Mapping[str, Any]) -> LinkSpec:
+    """What one direction is to be. Raises ValueError in one line."""
+    known = (*_OURS, *_TCLINKS, *_PASSED_ON, "queues")
+    for name in params:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise ValueError(
+                f'{where}: no parameter "{name}" of a link' + (f'; did you mean "{near[0]}"?' if near else "")
+            )
+    said = {name: params[name] for name in _OURS if params.get(name) is not None}
+    said |= {name: f"{said[name]} us" for name in ("delay", "jitter") if isinstance(said.get(name), int | float)}
+    if isinstance(said.get("loss"), int | float):
+        said["loss"] = f"{said['loss']} %"
+    if params.get("bw") is not None:
+        said["rate"] = f"{params['bw']} Mbit/s"
+    if params.get("max_queue_size") is not None:
+        said["queue"] = f"{params['max_queue_size'] * shaping.FRAME_BYTES} B"
+    if params.get("enable_ecn"):
+        said["aqm"] = "fq_codel"
+    try:
+        spec = LinkSpec.model_validate({"rate": UNLIMITED, **said})
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise ValueError(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
+    if wrong := shaping.too_short(spec):
+        raise ValueError(f"{where}: queue: {wrong}")
+    return spec
+
+
+def _queues(rate: int, shares: Mapping[int, float | tuple[float, float]]) -> list[Queue]:
+    """Open vSwitch's queues; queue 0, for what names none, has what the others leave."""
+    pairs = {number: share if isinstance(share, tuple) else (share, 1.0) for number, share in shares.items()}
+    rest = 1 - sum(share for share, _ in pairs.values())
+    if rest <= 0 and 0 not in pairs:
+        raise ValueError("the queues leave nothing for queue 0, which takes what names none")
+    given = ({0: (rest, 1.0)} | pairs) if pairs else {}
+    return [
+        Queue(number=n, slice=f"queue {n}", rate_bps=int(rate * share) // 8 * 8, ceiling_bps=int(rate * most) // 8 * 8)
+        for n, (share, most) in sorted(given.items())
     ]
-    for queue in end.queues:
-        messages.append(_class(end, index, _TOP, _class_of(queue), queue.rate_bps, queue.ceiling_bps))
-        leaf = _netem(end.shape, end.seed + queue.number)
-        messages.append(_qdisc(end, index, _class_of(queue), _leaf_of(queue), "netem", leaf))
-    return messages
-
-
-def read_back(end: End, index: int, netlink: Netlink) -> Iterator[Reading]:
-    """Every setting of an interface beside what the kernel says."""
-    found = _qdiscs(netlink, index)
-    if not end.queues:
-        yield Reading("netem", _describe(end.shape, end.seed), _described(found.get(_ROOT)))
-        return
-    classes = dict(_classes(netlink, index))
-    yield Reading("class top", _rates(end.shape.rate_bps, end.shape.rate_bps), classes.get(_TOP, "missing"))
-    for queue in end.queues:
-        rates = _rates(queue.rate_bps, queue.ceiling_bps)
-        yield Reading(f"class {queue.slice}", rates, classes.get(_class_of(queue), "missing"))
-        leaf = _described(found.get(_class_of(queue)))
-        yield Reading(f"netem {queue.slice}", _describe(end.shape, end.seed + queue.number), leaf)
-
-
-def counts(end: End, index: int, netlink: Netlink) -> list[Count]:
-    """What each queue of an interface (0 where it has none) has sent and dropped."""
-    found = _qdiscs(netlink, index)
-    numbers = {_class_of(queue): queue.number for queue in end.queues} or {_ROOT: 0}
-    return [Count(number, *_statistics(found[parent])) for parent, number in numbers.items()]
-
-
-def _class_of(queue: Queue) -> int:
-    return _HTB | (queue.number + 1)
-
-
-def _leaf_of(queue: Queue) -> int:
-    return (0x10 + queue.number) << 16
-
-
-def _qdisc(end: End, index: int, parent: int, handle: int, kind: str, options: bytes) -> Message:
-    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(kind)) + attribute(_OPTIONS, options)
-    return Message(RTM_NEWQDISC, REQUEST | _ACK | CREATE | REPLACE, body, f"{end.interface}: {kind}")
-
-
-def _class(end: End, index: int, parent: int, handle: int, rate_bps: int, ceiling_bps: int) -> Message:
-    # 16 kB of burst; more from 40 Gbit/s, where the timer's steps are longer than 16 kB
-    burst = 16_000 if ceiling_bps < 40_000_000_000 else 128_000
-    rate, ceiling = rate_bps // 8, ceiling_bps // 8
-    parameters = _CLASS.pack(
-        0, _ETHERNET, 0, 0, 0, min(rate, 0xFFFFFFFF),
-        0, _ETHERNET, 0, 0, 0, min(ceiling, 0xFFFFFFFF),
-        burst * 10**9 // rate // _TICK_NS, burst * 10**9 // ceiling // _TICK_NS, _QUANTUM, 0, 0,
-    )  # fmt: skip
-    options = (
-        attribute(1, parameters) + attribute(6, struct.pack("=Q", rate)) + attribute(7, struct.pack("=Q", ceiling))
-    )
-    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text("htb")) + attribute(_OPTIONS, options)
-    return Message(RTM_NEWTCLASS, NEW, body, f"{end.interface}: class")
-
-
-def _netem(shape: Shape, seed: int) -> bytes:
-    rate = shape.rate_bps // 8
-    options = _NETEM.pack(0, shape.limit, _probability(shape.loss), 0, 0, 0)
-    options += attribute(6, struct.pack("=IiIi", min(rate, 0xFFFFFFFF), 0, 0, 0)) + attribute(
-        8, struct.pack("=Q", rate)
-    )
-    options += attribute(10, struct.pack("=q", shape.delay_ns)) + attribute(11, struct.pack("=q", shape.jitter_ns))
-    return options + attribute(14, struct.pack("=Q", seed))
-
-
-def _probability(share: float) -> int:
-    return round(share * 0xFFFFFFFF)
-
-
-def _rates(rate_bps: int, ceiling_bps: int) -> str:
-    return f"rate {rate_bps // 8} ceiling {ceiling_bps // 8} B/s"
-
-
-def _describe(shape: Shape, seed: int) -> str:
-    loss, rate = _probability(shape.loss), shape.rate_bps // 8
-    return f"delay {shape.delay_ns} jitter {shape.jitter_ns} ns loss {loss} rate {rate} B/s limit {shape.limit} seed {seed}"
-
-
-def _described(attrs: dict[int, bytes] | None) -> str:
-    if attrs is None or attrs[_KIND] != text("netem"):
-        return "missing"
-    _, limit, loss, _, _, _ = _NETEM.unpack_from(attrs[_OPTIONS])
-    more = attributes(attrs[_OPTIONS][_NETEM.size :])
-    (delay,), (jitter,) = struct.unpack("=q", more[10]), struct.unpack("=q", more[11])
-    rate = struct.unpack("=Q", more[8])[0] if 8 in more else struct.unpack_from("=I", more[6])[0]
-    (seed,) = struct.unpack("=Q", more[14])
-    return f"delay {delay} jitter {jitter} ns loss {loss} rate {rate} B/s limit {limit} seed {seed}"
-
-
-def _qdiscs(netlink: Netlink, index: int) -> dict[int, dict[int, bytes]]:
-    """Parent -> attributes of the qdiscs of one interface."""
-    found = {}
-    for body in netlink.dump(RTM_GETQDISC, _TC.pack(0, index, 0, 0, 0)):
-        _, owner, _, parent, _ = _TC.unpack_from(body)
-        if owner == index:
-            found[parent] = attributes(body[_TC.size :])
-    return found
-
-
-def _classes(netlink: Netlink, index: int) -> Iterator[tuple[int, str]]:
-    for body in netlink.dump(RTM_GETTCLASS, _TC.pack(0, index, 0, 0, 0)):
-        _, _, handle, _, _ = _TC.unpack_from(body)
-        options = attributes(attributes(body[_TC.size :])[_OPTIONS])
-        values = _CLASS.unpack(options[1])
-        rate = struct.unpack("=Q", options[6])[0] if 6 in options else values[5]
-        ceiling = struct.unpack("=Q", options[7])[0] if 7 in options else values[11]
-        yield handle, f"rate {rate} ceiling {ceiling} B/s"
-
-
-def _statistics(attrs: dict[int, bytes]) -> tuple[int, int]:
-    """Bytes sent and packets dropped, from TCA_STATS2's basic and queue parts."""
-    parts = attributes(attrs[_STATS2])
-    sent = struct.unpack_from("=Q", parts[1])[0]  # gnet_stats_basic
-    _, _, dropped, _, _ = struct.unpack_from("=IIIII", parts[3])  # gnet_stats_queue
-    return sent, dropped

@@ -5,7 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 FOLDER = Path("/run/netns")
@@ -59,11 +59,16 @@ def enter(name: str) -> None:
         _call("setns", file.fileno(), CLONE_NEWNET)
 
 
-@contextmanager
-def inside(name: str) -> Iterator[None]:
+def inside(name: str) -> AbstractContextManager[None]:
     """This thread is in the namespace for a while; a socket that is made there belongs there for ever."""
-    with open("/proc/thread-self/ns/net") as before:
-        enter(name)
+    return inside_of(path(name))
+
+
+@contextmanager
+def inside_of(file: Path) -> Iterator[None]:
+    """The same for any namespace's file, such as /proc/PID/ns/net."""
+    with open("/proc/thread-self/ns/net") as before, file.open() as there:
+        _call("setns", there.fileno(), CLONE_NEWNET)
         try:
             yield
         finally:

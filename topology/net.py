@@ -2,14 +2,18 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import mininet.log
 import mininet.net
+from msgspec.structs import replace
 
-from scenarios.plan import GATEWAY, OPENFLOW_PORT, Device, End, Plan
+from scenarios.plan import GATEWAY, OPENFLOW_PORT, Change, Device, End, Plan
+from scenarios.plan import Host as PlannedHost
 from scenarios.plan import Link as PlannedLink
-from topology import link, namespace, netlink, openvswitch
+from topology import namespace, netlink, offload, openvswitch, tree
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 
@@ -19,8 +23,9 @@ class Network(mininet.net.Mininet):
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self._now = {planned.name: planned.ends for planned in plan.links}
         self._root = netlink.Netlink()
-        _set_tcp_buffers(plan.machine.tcp_buffer_bytes)
+        _allow_congestion_controls({host.congestion_control for host in plan.hosts})
         # Mininet would raise the limit of open files, which makes each of its shells close thousands one by one.
         mininet.net.Mininet.inited = True
         super().__init__(topo=RanTopo(plan), host=Host, switch=Switch, link=Link, controller=None)
@@ -61,9 +66,10 @@ class Network(mininet.net.Mininet):
         openvswitch.transact(["--if-exists del-br " + switch.name for switch in self.switches])
         for node in (*self.hosts, *self.switches):
             node.terminate()
-        for planned in self.plan.links:
-            if all(end.port for end in planned.ends):
-                self._root.request([netlink.delete(socket.if_nametoindex(planned.ends[0].interface), planned.name)])
+        wires = [end.wire for end, _ in self._ends() if end.wire]
+        plain = [end.interface for end, other in self._ends() if end.port and other.port and not end.wire]
+        for name in (*wires, *plain[::2]):  # a veth takes its peer with it
+            self._root.request([netlink.delete(socket.if_nametoindex(name), name)])
 
     def configLinkStatus(self, src: str, dst: str, status: str) -> None:
         """Mininet's `link A B up|down`, at the switches' ends: a host's would lose its routes with it, and loses its carrier."""
@@ -80,40 +86,65 @@ class Network(mininet.net.Mininet):
             f"add-port {after.cell} {device.interface} -- set Interface {device.interface} ofport_request={after.port}"
         )
         openvswitch.transact([f"del-port {before.cell} {device.interface}", port])
-        end = next(e for planned in self.plan.links for e in planned.ends if e.interface == device.interface)
-        self._root.request(link.tree(end, socket.if_nametoindex(end.interface)))
+        end = next(end for end in self._switch_ends() if end.interface == device.interface)
+        self._root.request(tree.sending(end, socket.if_nametoindex(end.interface)))
 
-    def read_back(self) -> Iterator[tuple[End, link.Reading]]:
+    def change(self, change: Change) -> Iterator[tuple[End, tree.Reading]]:
+        """Gives an end of a link another shape, packets and classes as they are; gives every setting as read back."""
+        ends = list(self._now[change.link])
+        ends[change.end] = end = replace(ends[change.end], shape=change.shape, queues=change.queues)
+        self._now[change.link] = (ends[0], ends[1])
+        with self._at(end) as there:
+            index = socket.if_nametoindex(end.interface)
+            there.request(tree.sending(end, index, change=True))
+            yield from ((end, reading) for reading in tree.read_back(end, index, there))
+        wire = socket.if_nametoindex(end.wire)
+        self._root.request([tree.wire(end, wire, (), change=True)])
+        yield end, tree.read_back_wire(end, wire, self._root)
+
+    def read_back(self) -> Iterator[tuple[End, tree.Reading]]:
         """Every setting of every interface, as planned and as the kernel has it."""
-        for end, index, netlink_there in self._everywhere():
-            for reading in link.read_back(end, index, netlink_there):
-                yield end, reading
+        for end, _ in self._ends():
+            with self._at(end) as there:
+                index = socket.if_nametoindex(end.interface)
+                yield from ((end, reading) for reading in tree.read_back(end, index, there))
+            if end.wire:
+                yield end, tree.read_back_wire(end, socket.if_nametoindex(end.wire), self._root)
 
-    def counts(self) -> Iterator[tuple[PlannedLink, End, link.Count]]:
-        """What each queue of each switch's port has sent and dropped."""
+    def counts(self) -> Iterator[tuple[PlannedLink, End, tree.Count]]:
+        """What each queue of each switch's port has sent and dropped, and what each wire has lost."""
         for planned in self.plan.links:
-            for end in (end for end in planned.ends if end.port):
-                for count in link.counts(end, socket.if_nametoindex(end.interface), self._root):
-                    yield planned, end, count
+            for end in self._now[planned.name]:
+                if end.port:
+                    for count in tree.counts(end, socket.if_nametoindex(end.interface), self._root):
+                        yield planned, end, count
+                if end.wire:
+                    yield planned, end, tree.wire_count(socket.if_nametoindex(end.wire), self._root)
 
     def _make_links(self) -> None:
+        with ExitStack() as files:
+            namespaces = {
+                host.name: files.enter_context(namespace.path(host.name).open()).fileno() for host in self.plan.hosts
+            }
+            messages: list[netlink.Message] = []
+            for number, planned in enumerate(self.plan.links):
+                messages += self._veths(planned, number, namespaces)
+            self._root.request(messages)
+
+    def _veths(self, planned: PlannedLink, number: int, namespaces: dict[str, int]) -> Iterator[netlink.Message]:
+        """A plain link's ends are each other's peers; each end of a wired one is that of the interface by which it is reached."""
         macs = {host.name: host.mac for host in self.plan.hosts}
-        messages = []
-        files = []
-        for number, planned in enumerate(self.plan.links):
-            host, switch = sorted(planned.ends, key=lambda end: end.port)
-            mac = f"02:01:00:00:{number >> 8:02x}:{number & 255:02x}"
-            if host.port:
-                peer_mac = f"02:02:00:00:{number >> 8:02x}:{number & 255:02x}"
-                messages.append(netlink.veth(switch.interface, host.interface, mac, peer_mac))
-            else:
-                files.append(namespace.path(host.node).open())
-                messages.append(
-                    netlink.veth(switch.interface, host.interface, mac, macs[host.node], files[-1].fileno())
-                )
-        self._root.request(messages)
-        for file in files:
-            file.close()
+
+        def mac(end: End, kind: int) -> str:
+            return macs.get(end.node) or f"02:{kind:02x}:00:00:{number >> 8:02x}:{number & 255:02x}"
+
+        a, b = sorted(planned.ends, key=lambda end: end.port)
+        if not a.wire:
+            yield netlink.veth(b.interface, a.interface, mac(b, 1), mac(a, 2), namespaces.get(a.node))
+            return
+        for kind, (end, other) in enumerate(((a, b), (b, a)), 1):
+            middle = f"02:{kind + 2:02x}:00:00:{number >> 8:02x}:{number & 255:02x}"
+            yield netlink.veth(other.wire, end.interface, middle, mac(end, kind), namespaces.get(end.node))
 
     def _make_bridges(self) -> None:
         commands = ["set open . other_config:stats-update-interval=60000"]  # nobody reads what is written then
@@ -122,7 +153,7 @@ class Network(mininet.net.Mininet):
                 f"add-br {switch.name}",
                 f"set-controller {switch.name} tcp:127.0.0.1:{OPENFLOW_PORT}",
                 f"set Bridge {switch.name} other_config:datapath-id={switch.dpid:016x} fail_mode=secure "
-                "protocols=OpenFlow13 other_config:disable-in-band=true",
+                f"protocols=OpenFlow13 other_config:disable-in-band=true datapath_type={self.plan.machine.datapath}",
                 # The network starts with its controller: try at once, and never give up a connection that is only idle.
                 f"set Controller {switch.name} max_backoff=1000 inactivity_probe=0 connection_mode=out-of-band",
             ]
@@ -137,47 +168,75 @@ class Network(mininet.net.Mininet):
         messages = []
         for end in self._switch_ends():
             index = socket.if_nametoindex(end.interface)
-            messages += [*link.tree(end, index), netlink.up(index, end.interface)]
+            messages += [*tree.sending(end, index), netlink.up(index, end.interface)]
+        for end, other in self._ends():
+            if end.wire:
+                wire, opposite = socket.if_nametoindex(end.wire), socket.if_nametoindex(other.wire)
+                table = self.plan.distributions.get(end.shape.distribution, ())
+                messages += [
+                    tree.wire(end, wire, table),
+                    *tree.onto_wire(end, opposite, wire),
+                    netlink.up(wire, end.wire),
+                ]
         self._root.request(messages)
 
     def _configure_hosts(self) -> None:
-        addresses = {host.name: host.ip for host in self.plan.hosts}
-        gateway_ip, gateway_mac = GATEWAY
-        for planned in self.plan.links:
-            for end in (end for end in planned.ends if not end.port):
-                with namespace.inside(end.node):
-                    here = netlink.Netlink()
-                    index = socket.if_nametoindex(end.interface)
-                    lo = socket.if_nametoindex("lo")
-                here.request(
-                    [
-                        netlink.up(lo, "lo"),
-                        *link.tree(end, index),
-                        netlink.up(index, end.interface),
-                        netlink.address(index, addresses[end.node], 32),
-                        netlink.default_route(index, gateway_ip),
-                        netlink.neighbour(index, gateway_ip, gateway_mac),
-                    ]
-                )
-                here.close()
+        hosts = {host.name: host for host in self.plan.hosts}
+        for end, _ in self._ends():
+            if not end.port:
+                with self._at(end) as there:
+                    _configure_host(hosts[end.node], end, there)
+                    _set_tcp(hosts[end.node], self.plan.machine.tcp_buffer_bytes)
+                    if self.plan.machine.datapath == "netdev":
+                        offload.compute_checksums(end.interface)
+
+    def _ends(self) -> Iterator[tuple[End, End]]:
+        """Each end of each link as it is now, with the other one."""
+        for a, b in self._now.values():
+            yield from ((a, b), (b, a))
 
     def _switch_ends(self) -> Iterator[End]:
-        return (end for planned in self.plan.links for end in planned.ends if end.port)
+        return (end for end, _ in self._ends() if end.port)
 
-    def _everywhere(self) -> Iterator[tuple[End, int, netlink.Netlink]]:
-        for end in self._switch_ends():
-            yield end, socket.if_nametoindex(end.interface), self._root
-        for planned in self.plan.links:
-            for end in (end for end in planned.ends if not end.port):
-                with namespace.inside(end.node):
-                    here = netlink.Netlink()
-                    index = socket.if_nametoindex(end.interface)
-                yield end, index, here
-                here.close()
+    @contextmanager
+    def _at(self, end: End) -> Iterator[netlink.Netlink]:
+        """A routing socket where an end is; this thread is there meanwhile."""
+        if end.port:
+            yield self._root
+            return
+        with namespace.inside(end.node), closing(netlink.Netlink()) as there:
+            yield there
 
 
-def _set_tcp_buffers(most: int) -> None:
-    """Namespaces that are made later inherit these: (least, default, most) bytes of a socket."""
-    for name, default in (("tcp_rmem", 131072), ("tcp_wmem", 16384)):
-        with open(f"/proc/sys/net/ipv4/{name}", "w") as file:
-            file.write(f"4096 {default} {most}")
+def _configure_host(host: PlannedHost, end: End, here: netlink.Netlink) -> None:
+    """In the namespace where this thread is."""
+    gateway_ip, gateway_mac = GATEWAY
+    eth, lo = socket.if_nametoindex(end.interface), socket.if_nametoindex("lo")
+    here.request(
+        [
+            netlink.up(lo, "lo"),
+            *tree.sending(end, eth),
+            netlink.up(eth, end.interface),
+            netlink.address(eth, host.ip, 32),
+            netlink.default_route(eth, gateway_ip),
+            netlink.neighbour(eth, gateway_ip, gateway_mac),
+        ]
+    )
+
+
+def _set_tcp(host: PlannedHost, most: int) -> None:
+    """In the namespace where this thread is; it begins with the values of the machine's first one."""
+    settings = {"tcp_rmem": f"4096 131072 {most}", "tcp_wmem": f"4096 16384 {most}"}  # bytes: least, default, most
+    if host.congestion_control != "cubic":
+        settings["tcp_congestion_control"] = host.congestion_control
+    if host.ecn:
+        settings["tcp_ecn"] = "1"
+    for name, value in settings.items():
+        Path(f"/proc/sys/net/ipv4/{name}").write_text(value)
+
+
+def _allow_congestion_controls(names: set[str]) -> None:
+    """Namespaces may use those that the machine allows; only its first namespace can say so."""
+    allowed = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
+    if allowed.exists() and not names <= set(allowed.read_text().split()):
+        allowed.write_text(" ".join(sorted({*allowed.read_text().split(), *names})))

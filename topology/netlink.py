@@ -103,8 +103,10 @@ def text(value: str) -> bytes:
     return value.encode() + b"\0"
 
 
-def veth(name: str, peer: str, mac: str, peer_mac: str, peer_namespace: int | None = None) -> Message:
+def veth(name: str, peer: str, mac: str | None, peer_mac: str | None, peer_namespace: int | None = None) -> Message:
     """A pair of interfaces: `name` here, `peer` here or in the namespace of an open file descriptor.
+
+    Without a MAC address the kernel draws one.
 
     Segments are not merged before the link (`gso_max_segs` 1): loss, queues and shares act on real packets.
     """
@@ -143,8 +145,9 @@ def neighbour(index: int, ip: str, mac: str) -> Message:
     return Message(RTM_NEWNEIGH, NEW, body + attribute(2, _mac(mac)), f"neighbour {ip}")
 
 
-def _ends(mac: str) -> bytes:
-    return attribute(1, _mac(mac)) + attribute(40, struct.pack("=I", 1))  # IFLA_ADDRESS, IFLA_GSO_MAX_SEGS
+def _ends(mac: str | None) -> bytes:
+    address = b"" if mac is None else attribute(1, _mac(mac))
+    return address + attribute(40, struct.pack("=I", 1))  # IFLA_ADDRESS, IFLA_GSO_MAX_SEGS
 
 
 def _mac(text: str) -> bytes:

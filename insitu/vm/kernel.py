@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from insitu.cache import cache_dir, cached
+from insitu.remains import temporary_folder
 from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 from insitu.vm.source import OLDEST, SECCOMP, KernelError, Report, Source, given, newest_package
 
@@ -75,8 +76,8 @@ def find_or_build(report: Report, source: Path | None = None, *, refresh: bool =
         if (folder / "linux").exists():
             return _load(folder)
     _require_tools()
-    with cleaning_up_on_signals(), tempfile.TemporaryDirectory(prefix="insitu-apt-") as scratch:
-        kernel = _from(newest_package(Path(scratch), report), report)
+    with cleaning_up_on_signals(), temporary_folder(Path(tempfile.gettempdir()), "insitu-apt-") as scratch:
+        kernel = _from(newest_package(scratch, report), report)
     beside = default.with_suffix(f".{os.getpid()}")
     beside.write_text(json.dumps({"folder": kernel.path.parent.name}))
     beside.rename(default)

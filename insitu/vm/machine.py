@@ -23,15 +23,16 @@ from insitu.vm.host import memory_folder, memory_folders, reserved_cpu
 from insitu.vm.kernel import Kernel
 from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 
-__all__ = ["SYSTEM_PATH", "Machine", "MachineError", "run"]
+__all__ = ["ENVIRONMENT", "SYSTEM_PATH", "Machine", "MachineError", "only_user", "run"]
 
-_PROGRAMS = ("init", "controller")  # beside this file, for the guest
+_HERE = Path(__file__).parent
+_PROGRAMS = ("init", "start-openvswitch", "controller")  # the guest's
 _POLL_S = 0.05
 _STILL_S = 30.0  # after which somebody who sits there is told that the clock stands still
 _START = 1_700_000_000_000_000_000  # ns since 1970: the date of every run under the virtual clock
-_PRIVATE = ("/run", "/dev", "/proc", "/sys", "/etc/openvswitch")  # the guest has its own
+_PRIVATE = ("/run", "/dev", "/proc", "/sys")  # the guest has its own
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "PATH": SYSTEM_PATH
     if sys.prefix == sys.base_prefix
     else f"{sys.prefix}/bin:{SYSTEM_PATH}",  # so `python` is the one we run on
@@ -64,7 +65,7 @@ class Machine:
             f"mem={self.memory_mb}M",
             *("ipv6.disable=1", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "init=/proc/self/cwd/init"),
             *("con=null", "con0=null,fd:2", "con1=fd:0,fd:1", "loglevel=5"),
-            *("printk.devkmsg=on", "panic=-1", "noreboot"),
+            *("printk.devkmsg=on", "ifb.numifbs=0", "dummy.numdummies=0", "panic=-1", "noreboot"),
         ]
 
 
@@ -102,10 +103,10 @@ def run(
     if folder is None:
         room = f"no room for the machine's {machine.memory_mb} MB of memory"
         raise MachineError("input", f"{room} in {', '.join(memory_folders())}; set TMPDIR")
-    with cleaning_up_on_signals(), _only_user(out), reserved_cpu() as cpu:
+    with cleaning_up_on_signals(), only_user(out), reserved_cpu() as cpu:
         guest = _Guest(machine, out.resolve(), wall_limit_s, attach)
         try:
-            guest.prepare(command, cwd, {**_ENVIRONMENT, **(env or {})}, folders, files or {})
+            guest.prepare(command, cwd, {**ENVIRONMENT, **(env or {})}, folders, files or {})
             guest.start(cpu, folder)
             guest.watch(on_poll)
             return guest.result()
@@ -121,13 +122,16 @@ def _require_visible(*paths: Path) -> None:
 
 
 @contextmanager
-def _only_user(out: Path) -> Iterator[None]:
-    """Hold a lock on the folder `out`, so that no two guests write into it; it goes when we die."""
+def only_user(out: Path) -> Iterator[int]:
+    """Hold a lock on the folder `out`, so that no two machines write into it; it goes when we die.
+
+    It is held as long as the file descriptor that this gives is open, here or in a process that has inherited it.
+    """
     out.mkdir(parents=True, exist_ok=True)
     folder = os.open(out, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield folder
     except BlockingIOError:
         raise MachineError("input", f"{out}: another machine is writing into it; use another folder") from None
     finally:
@@ -166,7 +170,7 @@ class _Guest:
             shutil.rmtree(self.private, ignore_errors=True)  # of a run that was killed
             self.private.mkdir()
             for program in _PROGRAMS:
-                shutil.copyfile(Path(__file__).parent / program, self.private / program)
+                shutil.copyfile(_HERE / program, self.private / program)
                 (self.private / program).chmod(0o755)
             (self.private / "stdin").touch()
             if self.attach and not sys.stdin.isatty():

@@ -61,8 +61,8 @@ def test_every_setting_is_read_back_as_planned(measured: dict[str, Any]) -> None
 def test_a_setting_that_somebody_changed_is_noticed(measured: dict[str, Any]) -> None:
     assert len(measured["tampered"]) == 1
     planned, read = measured["tampered"][0]
-    assert "delay 5000000" in planned
-    assert "delay 9000000" in read
+    assert "delay_ns 5000000 " in planned
+    assert "delay_ns 9000000 " in read
 
 
 def test_every_host_reaches_every_other(measured: dict[str, Any]) -> None:

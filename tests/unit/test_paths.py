@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from controller.paths import Hop, Paths
 from scenarios import plan as p
+from scenarios.links import LinkSpec
+from scenarios.shaping import shape
 
 SOME = settings(max_examples=100, deadline=None)
 
-END = p.Shape(rate_bps=8, delay_ns=0, jitter_ns=0, loss=0.0, limit=100)
+SHAPE = shape(LinkSpec.model_validate({"rate": "1 Gbit/s"}), "virtual", wired=False)
 
 
 class Wiring:
@@ -33,7 +35,7 @@ class Wiring:
 
     def _end(self, node: str) -> p.End:
         port = self.port(node) if node.startswith("s") else 0
-        return p.End(node, f"{node}-eth{port}", port, END, [], 0)
+        return p.End(node, f"{node}-eth{port}", port, SHAPE, [], 0, "")
 
 
 @st.composite
@@ -52,7 +54,7 @@ def networks(draw: st.DrawFn) -> tuple[p.Plan, list[p.Attachment]]:
         ends = (f"h{number}", f"s{home}") if draw(st.booleans()) else (f"s{home}", f"h{number}")
         wiring.join(f"h{number}-link", *ends)
     free = [p.Attachment(0, "", f"s{number}", wiring.port(f"s{number}")) for number in range(count)]
-    hosts = [p.Host(f"h{number}", "device", f"10.0.0.{number}", "") for number in range(len(homes))]
+    hosts = [p.Host(f"h{number}", "device", f"10.0.0.{number}", "", "cubic", False) for number in range(len(homes))]
     switches = [p.Switch(f"s{number}", "core", number + 1) for number in range(count)]
     return replaced(planned(), hosts=hosts, switches=switches, links=wiring.links), free
 
@@ -156,7 +158,7 @@ def test_of_equally_short_paths_that_over_the_first_named_links_is_taken() -> No
     for name, a, b in [("x", "s0", "s1"), ("y", "s0", "s1"), ("h0-link", "h0", "s0"), ("h1-link", "h1", "s1")]:
         wiring.join(name, a, b)
     switches = [p.Switch(f"s{number}", "core", number + 1) for number in range(2)]
-    hosts = [p.Host(f"h{number}", "device", f"10.0.0.{number}", "") for number in range(2)]
+    hosts = [p.Host(f"h{number}", "device", f"10.0.0.{number}", "", "cubic", False) for number in range(2)]
     paths = Paths(replaced(planned(), hosts=hosts, switches=switches, links=wiring.links))
     assert paths.links_between("h0", "h1") == ["h0-link", "x", "h1-link"]
     assert paths.links_between("h1", "h0") == ["h1-link", "x", "h0-link"]

@@ -1,12 +1,15 @@
 """Scenario files: each thing that can be wrong with one is said in one line, with its place."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
+from scenarios.fields import Window
 from scenarios.load import ScenarioError, load
 from scenarios.schema import Gnb, Scenario
 
@@ -242,3 +245,21 @@ VALUES = ["", "5 s", "quad", "[]", "{}", "[", "null", "[{name: a, at: quad}]", "
 @given(st.lists(st.sampled_from(KEYS), max_size=6).map(".".join), st.sampled_from(["=", ""]), st.sampled_from(VALUES))
 def test_any_setting_is_read_or_refused(tmp_path: Path, key: str, equals: str, value: str) -> None:
     read_or_refuse(written(tmp_path, CAMPUS), key + equals + value)
+
+
+def test_the_reference_names_every_key() -> None:
+    text = (ROOT / "docs" / "scenarios.md").read_text()
+    words = set(re.findall(r"[a-z_]+", text))
+    models: list[type[BaseModel]] = [Scenario]
+    seen: set[type[BaseModel]] = set()
+    while models:
+        model = models.pop()
+        seen.add(model)
+        for name, field in model.model_fields.items():
+            assert (field.alias or name) in words, f"{model.__name__}.{field.alias or name} is not in docs/scenarios.md"
+            inner = [
+                part
+                for part in (field.annotation, *getattr(field.annotation, "__args__", ()))
+                if isinstance(part, type)
+            ]
+            models += [part for part in inner if issubclass(part, BaseModel) and part not in (*seen, Window)]
