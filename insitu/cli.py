@@ -89,6 +89,48 @@ def check(files: Sequence[Path]) -> None:
     sys.exit(_INPUT if wrong else 0)
 
 
+@main.command()
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--topo", metavar="FILE.py:NAME", help="your own Mininet topology instead: a class, or a name in `topos`")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="of everything random")
+@click.option("--clock", type=click.Choice(["virtual", "real"]), default="virtual", show_default=True)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="put over the file: policies.slicing=none")
+def shell(
+    file: Path | None, topo: str | None, seed: int, clock: Literal["virtual", "real"], settings: Sequence[str]
+) -> None:
+    """Mininet's CLI in a scenario FILE's network, from standard input too.
+
+    The network is up with its controller; libraries, devices and traffic do not run. With the virtual clock, time flies
+    while the shell waits for you.
+
+    With --topo, NAME's links are insitu's and its controller is a learning switch; `NAME,3,depth=2` gives arguments.
+    """
+    from edge_nodes import zoo
+    from insitu import shell as shells
+    from insitu.vm.failure import MachineError
+    from insitu.vm.source import KernelError
+
+    if (file is None) == (topo is None):
+        _fail(_INPUT, "insitu shell: give a scenario FILE, or --topo FILE.py:NAME")
+    if topo is not None and settings:
+        _fail(_INPUT, "--set changes a scenario; a topology's arguments are written FILE.py:NAME,3,depth=2")
+    if topo is not None and not Path(topo.rpartition(":")[0]).is_file():
+        _fail(_INPUT, f"--topo {topo}: no such file; write FILE.py:NAME")
+    try:
+        if topo is not None:
+            status = shells.topology(topo, seed, clock)
+        else:
+            assert file is not None
+            status = shells.scenario(load(file, settings, zoo.MODELS), seed, clock)
+    except ScenarioError as error:
+        _fail(_INPUT, str(error))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted: the machine is ended")
+    except (MachineError, KernelError, OSError) as error:
+        _fail(_FAILED, str(error))
+    sys.exit(status)
+
+
 @main.group()
 def vm() -> None:
     """The virtual machine."""
@@ -128,13 +170,23 @@ def vm_exec(seed: int, clock: Literal["virtual", "real"], memory: int, limit: in
     from insitu.vm import machine
     from insitu.vm.failure import MachineError
     from insitu.vm.kernel import find_or_build
+    from insitu.vm.mininet_fixes import mended_files
     from insitu.vm.process import cleaning_up_on_signals
     from insitu.vm.source import KernelError
 
     try:
         guest = machine.Machine(find_or_build(lambda line: click.echo(line, err=True)), seed, clock, memory)
         with cleaning_up_on_signals(), remains.temporary_folder(Path(tempfile.gettempdir()), "insitu-") as out:
-            status = machine.run(guest, list(command), out, wall_limit_s=limit, cwd=Path.cwd(), attach=True)
+            status = machine.run(
+                guest,
+                list(command),
+                out,
+                wall_limit_s=limit,
+                cwd=Path.cwd(),
+                env={"SHELL": "/bin/bash"},
+                files=mended_files(),
+                attach=True,
+            )
     except KeyboardInterrupt:
         _fail(130, "interrupted: the machine is ended")
     except (MachineError, KernelError, OSError) as error:

@@ -5,7 +5,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+import mininet.log
 import mininet.net
 from msgspec.structs import replace
 
@@ -35,6 +37,28 @@ class Network(mininet.net.Mininet):
     def configHosts(self) -> None:
         """Hosts are configured with their links, in `start`."""
 
+    def addHost(self, name: str, *args: Any, **params: Any) -> Any:
+        self._refuse_once_built()
+        return super().addHost(name, *args, **params)
+
+    def addSwitch(self, name: str, *args: Any, **params: Any) -> Any:
+        self._refuse_once_built()
+        return super().addSwitch(name, *args, **params)
+
+    def addLink(self, node1: Any, node2: Any, *args: Any, **params: Any) -> Any:
+        self._refuse_once_built()
+        return super().addLink(node1, node2, *args, **params)
+
+    def delNode(self, node: Any, nodes: Any = None) -> None:
+        self._refuse_once_built()
+
+    def delLink(self, link: Any) -> None:
+        self._refuse_once_built()
+
+    def _refuse_once_built(self) -> None:
+        if self.built:
+            raise TypeError("the network is as its scenario says: add or remove nodes and links there")
+
     def start(self) -> None:
         """Links, bridges, queues, addresses; returns when Open vSwitch has all ports."""
         self._make_links()
@@ -53,6 +77,14 @@ class Network(mininet.net.Mininet):
     def trust_controller(self) -> None:
         """Ends the probes of idle connections to the controller. Open vSwitch (3.1) takes that from connected switches only."""
         openvswitch.transact([f"set Controller {switch.name} inactivity_probe=0" for switch in self.switches])
+
+    def configLinkStatus(self, src: str, dst: str, status: str) -> None:
+        """Mininet's `link A B up|down`, at the switches' ends: a host's would lose its routes with it, and loses its carrier."""
+        links = self.linksBetween(self[src], self[dst]) if src in self and dst in self else []
+        if not links:
+            mininet.log.error(f"no link between {src} and {dst}\n")
+        for end in (end for made in links for end in (made.intf1, made.intf2) if end.planned.port):
+            end.ifconfig(status)
 
     def hand_over(self, device: Device, place: int) -> None:
         """Moves a device's port to the switch of its attachment number `place`; its queues are set anew there."""
@@ -115,7 +147,7 @@ class Network(mininet.net.Mininet):
                 self._root.request(messages)
 
     def _make_bridges(self) -> None:
-        commands = []
+        commands = ["set open . other_config:stats-update-interval=60000"]  # nobody reads what is written then
         for switch in self.plan.switches:
             commands += [
                 f"add-br {switch.name}",

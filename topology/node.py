@@ -1,5 +1,7 @@
 """Mininet's hosts and switches without a process each: a host is a namespace, and its shell starts when it is first used."""
 
+import socket
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import mininet.node
@@ -10,31 +12,63 @@ from scenarios.plan import Link as PlannedLink
 from topology import namespace
 
 
-class LazyShell(mininet.node.Node):
-    """A Mininet node whose shell is started by its first command."""
+class _OfShell:
+    """What a node has of its shell; whoever reads it starts the shell."""
 
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._place = "_" + name
+
+    def __get__(self, node: "LazyShell", owner: type | None = None) -> Any:
+        node.startShell()
+        return getattr(node, self._place)
+
+    def __set__(self, node: "LazyShell", value: Any) -> None:
+        setattr(node, self._place, value)
+
+
+class LazyShell(mininet.node.Node):
+    """A Mininet node whose shell is started when it is first used."""
+
+    pid, stdin, stdout, pollOut = _OfShell(), _OfShell(), _OfShell(), _OfShell()
+    inNamespace: bool
     _made = False
 
     def __init__(self, name: str, **params: Any) -> None:
         super().__init__(name, **params)
         self._made = True
 
+    def inside(self) -> AbstractContextManager[None]:
+        """This thread, and so what it starts, is where the node is."""
+        return nullcontext()
+
     def startShell(self, mnopts: str | None = None) -> None:
-        """Mininet starts the shell while it makes a node; here the first command does."""
-        if self._made:
-            super().startShell(mnopts)
+        """Mininet starts the shell while it makes a node; here whatever needs it first does."""
+        if not self._made or self.shell is not None:
+            return
+        # The shell is born inside the namespace; with `inNamespace` set, Mininet's mnexec would make another. And it
+        # would close all files up to the limit, one by one: none of ours is inherited.
+        in_namespace, self.inNamespace = self.inNamespace, False
+        with self.inside():
+            super().startShell(mnopts or "-d")
+        self.inNamespace = in_namespace
 
     def cmd(self, *args: Any, **kwargs: Any) -> Any:
         if not self._made:  # Mininet brings `lo` up while it makes a switch; it is up
             return ""
-        if self.shell is None:
-            self.startShell()
+        self.startShell()
         return super().cmd(*args, **kwargs)
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> None:
-        if self.shell is None:
-            self.startShell()
+        self.startShell()
         super().sendCmd(*args, **kwargs)
+
+    def popen(self, *args: Any, **kwargs: Any) -> Any:
+        with self.inside():
+            return super().popen(*args, **{"mncmd": ["mnexec", "-d"], **kwargs})
+
+    def __repr__(self) -> str:
+        ports = ",".join(f"{intf}:{intf.IP()}" for intf in self.intfList())
+        return f"<{type(self).__name__} {self.name}: {ports} pid={self._pid}> "
 
 
 class Host(LazyShell, mininet.node.Host):
@@ -44,16 +78,8 @@ class Host(LazyShell, mininet.node.Host):
         namespace.create(name)
         super().__init__(name, **params)
 
-    def startShell(self, mnopts: str | None = None) -> None:
-        # The shell is born inside the namespace; with `inNamespace` set, Mininet's mnexec would make another
-        self.inNamespace = False
-        with namespace.inside(self.name):
-            super().startShell(mnopts)
-        self.inNamespace = True
-
-    def popen(self, *args: Any, **kwargs: Any) -> Any:
-        with namespace.inside(self.name):
-            return super().popen(*args, **{"mncmd": ["mnexec", "-d"], **kwargs})
+    def inside(self) -> AbstractContextManager[None]:
+        return namespace.inside(self.name)
 
     def terminate(self) -> None:
         super().terminate()
@@ -71,6 +97,13 @@ class Switch(LazyShell, mininet.node.OVSSwitch):
     def setup(cls) -> None:
         """Mininet asks for Open vSwitch's version here, by two processes; the machine has started it."""
 
+    def defaultIntf(self) -> Any:
+        """A port, which has no address: Mininet's is `lo`, so that to ping a switch is to ping oneself."""
+        return next((intf for intf in self.intfList() if isinstance(intf, Port)), None)
+
+    def dpctl(self, *args: str) -> Any:
+        return super().dpctl(*args, "-O", "OpenFlow13")
+
 
 class Port(Intf):
     """One end of a link as the plan has it. The network makes and sets all interfaces at once, so this runs no command."""
@@ -82,6 +115,14 @@ class Port(Intf):
 
     def config(self, **_: Any) -> dict[str, Any]:
         return {}
+
+    def updateIP(self) -> str | None:
+        """Mininet's CLI asks with each name that it replaces, and takes the name itself if there is no address."""
+        return self.ip or None
+
+    def status(self) -> str:
+        with self.node.inside():
+            return "OK" if self.name in (name for _, name in socket.if_nameindex()) else "MISSING"
 
 
 class Link:
@@ -100,7 +141,8 @@ class Link:
         return f"({self.intf1.status()} {self.intf2.status()})"
 
     def __str__(self) -> str:
-        return f"{self.intf1}<->{self.intf2}"
+        ends = "<->".join(f"{intf.node}:{intf}" for intf in (self.intf1, self.intf2))
+        return f"{self.planned.name} {ends}"
 
 
 def _stay(*_: Any, **__: Any) -> None:

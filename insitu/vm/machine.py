@@ -27,7 +27,9 @@ from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 __all__ = ["ENVIRONMENT", "SYSTEM_PATH", "Machine", "MachineError", "only_user", "run"]
 
 _HERE = Path(__file__).parent
+_PROGRAMS = ("init", "start-openvswitch", "controller")  # the guest's
 _POLL_S = 0.05
+_STILL_S = 30.0  # after which somebody who sits there is told that the clock stands still
 _START = 1_700_000_000_000_000_000  # ns since 1970: the date of every run under the virtual clock
 _PRIVATE = ("/run", "/dev", "/proc", "/sys")  # the guest has its own
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -77,6 +79,7 @@ def run(
     cwd: PurePath,
     env: Mapping[str, str] | None = None,
     mounts: Mapping[str, Path] | None = None,
+    files: Mapping[Path, str] | None = None,
     attach: bool = False,
     on_poll: Callable[[int], None] | None = None,
 ) -> int:
@@ -87,6 +90,8 @@ def run(
 
     `mounts` shows folders of the host at /run/NAME too. What works only with such names is the same wherever it lies on
     the host, to the bit: each part of a path that is looked at in vain takes a virtual microsecond.
+
+    `files` are those that have another text in the guest than on the host.
 
     With `attach`, the command has our standard streams: our input (read to its end first if it is no terminal), and its
     output as it comes, kept in command.out and command.err. If input and output are a terminal, it gets the terminal.
@@ -103,7 +108,7 @@ def run(
     with cleaning_up_on_signals(), only_user(out), reserved_cpu() as cpu:
         guest = _Guest(machine, out.resolve(), wall_limit_s, attach)
         try:
-            guest.prepare(command, cwd, {**ENVIRONMENT, **(env or {})}, folders)
+            guest.prepare(command, cwd, {**ENVIRONMENT, **(env or {})}, folders, files or {})
             guest.start(cpu, folder)
             guest.watch(partial(on_poll, cpu) if on_poll else None)
             return guest.result()
@@ -151,16 +156,24 @@ class _Guest:
         self.followed: list[tuple[BinaryIO, BinaryIO]] = []
         self.child: subprocess.Popen[bytes] | None = None
         self.beat = ("", time.monotonic())  # the guest's clock, and when we saw it move
+        self.told = False
 
-    def prepare(self, command: list[str], cwd: PurePath, env: dict[str, str], mounts: Mapping[str, Path]) -> None:
+    def prepare(
+        self,
+        command: list[str],
+        cwd: PurePath,
+        env: dict[str, str],
+        mounts: Mapping[str, Path],
+        files: Mapping[Path, str],
+    ) -> None:
         """Put what the guest needs into the private folder."""
         try:
             self.logs.mkdir(exist_ok=True)
             shutil.rmtree(self.private, ignore_errors=True)  # of a run that was killed
             self.private.mkdir()
-            for name in ("init", "start-openvswitch"):
-                shutil.copyfile(_HERE / name, self.private / name)
-            (self.private / "init").chmod(0o755)
+            for program in _PROGRAMS:
+                shutil.copyfile(_HERE / program, self.private / program)
+                (self.private / program).chmod(0o755)
             (self.private / "stdin").touch()
             if self.attach and not sys.stdin.isatty():
                 self.copy_input()
@@ -168,6 +181,7 @@ class _Guest:
                 env["TERM"] = os.environ.get("TERM", "dumb")
             words = ["env", "-i", *(f"{name}={value}" for name, value in env.items()), *command]
             lines = [self.mount(name, folder) for name, folder in mounts.items()]
+            lines += [f"printf %s {shlex.quote(text)} >{shlex.quote(str(file))}" for file, text in files.items()]
             lines += [f"cd {shlex.quote(str(cwd))} || exit 127", f"exec {self.streams()} {shlex.join(words)}"]
             (self.private / "command").write_text("\n".join(lines) + "\n")
         except OSError as error:
@@ -253,6 +267,13 @@ class _Guest:
             return
         if beats and beats[-1] != self.beat[0]:
             self.beat = (beats[-1], time.monotonic())
+        elif self.attach and not self.told and time.monotonic() - self.beat[1] > _STILL_S:
+            self.told = True
+            still = (
+                f"the machine's clock has stood still for {_STILL_S:.0f} s: it computes, which takes no virtual time"
+            )
+            advice = "(traffic over a link without a rate has no end: give it one, or say --clock real)"
+            print(f"insitu: {still} {advice}", file=sys.stderr, end="\r\n" if self.terminal else "\n", flush=True)
 
     def result(self) -> int:
         assert self.child is not None

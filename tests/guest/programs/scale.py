@@ -45,7 +45,7 @@ def settings(network: Network) -> dict[str, Any]:
     return {
         "interfaces": len(Counter((end.node, end.interface) for end, _ in readings)),
         "slices": len(
-            {reading.setting for end, reading in readings if end.port and reading.setting.startswith("netem")}
+            {reading.setting for end, reading in readings if end.port and reading.setting.startswith("queue ")}
         ),
         "wrong": [(end.interface, *reading) for end, reading in readings if reading.planned != reading.read],
     }
