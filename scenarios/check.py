@@ -7,7 +7,7 @@ from fractions import Fraction
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.expectation import figures, is_share
 from scenarios.quantity import show
-from scenarios.schema import Device, Scenario, Situation
+from scenarios.schema import Device, LinkSpec, Scenario, Situation
 
 Place = tuple[str | int, ...]
 Finding = tuple[Place, str]
@@ -17,6 +17,7 @@ POLICIES = {
     "compression": ("full", "device", "adaptive"),
     "caching": ("lru",),
 }
+OF_PACKETS = ("loss",)  # settings of a link that act on single packets
 MOST_SHOWN = 8
 RESERVED_NAMES = ("central", "nef", "core")
 LEAST_GUARANTEE = 8000  # bit/s of a slice on any link: a full packet in one and a half seconds
@@ -28,7 +29,7 @@ def problems(scenario: Scenario, models: Iterable[str] | None = None) -> list[Fi
     """Everything that is wrong, each with its place; `models` are the published ones (None: not checked)."""
     if too_many := list(_size(scenario)):
         return too_many  # naming them all would take long
-    checks = (_names, _devices, _slices, _traffic, _policies, _expectations)
+    checks = (_names, _segments, _devices, _slices, _traffic, _policies, _expectations)
     found = [finding for check in checks for finding in check(scenario)]
     return [*found, *_situations(scenario, None if models is None else sorted(models))]
 
@@ -88,6 +89,16 @@ def _names(scenario: Scenario) -> Iterator[Finding]:
         taken = dict.fromkeys(names, owner) | taken
 
 
+def _segments(scenario: Scenario) -> Iterator[Finding]:
+    """Many segments that travel as one packet are also lost as one."""
+    if scenario.network.segments == "exact":
+        return
+    for place, link in written_links(scenario):
+        for setting in OF_PACKETS:
+            if getattr(link, setting):
+                yield (*place, setting), 'would act on 64 kB at once; leave it out, or write "segments: exact"'
+
+
 def _devices(scenario: Scenario) -> Iterator[Finding]:
     gnbs, slices = gnb_names(scenario), slice_names(scenario)
     run = show(scenario.duration, "time")
@@ -136,10 +147,18 @@ def _slices(scenario: Scenario) -> Iterator[Finding]:
 
 
 def slowest_rate(scenario: Scenario) -> int:
-    regions = scenario.network.regions
-    gnbs = [gnb for region in regions for gnb in region.gnbs]
-    links = [scenario.network.core, *(r.link for r in regions), *(g.link for g in gnbs), *(g.radio for g in gnbs)]
-    return min(link.rate for link in links)
+    return min(link.rate for _, link in written_links(scenario))
+
+
+def written_links(scenario: Scenario) -> Iterator[tuple[Place, LinkSpec]]:
+    """Every link that is written, with its place."""
+    yield ("network", "core"), scenario.network.core
+    for r, region in enumerate(scenario.network.regions):
+        place: Place = ("network", "regions", r)
+        yield (*place, "link"), region.link
+        for g, gnb in enumerate(region.gnbs):
+            yield (*place, "gnbs", g, "link"), gnb.link
+            yield (*place, "gnbs", g, "radio"), gnb.radio
 
 
 def _situations(scenario: Scenario, models: Sequence[str] | None) -> Iterator[Finding]:

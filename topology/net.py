@@ -7,7 +7,7 @@ import mininet.net
 
 from scenarios.plan import GATEWAY, OPENFLOW_PORT, Device, End, Plan
 from scenarios.plan import Link as PlannedLink
-from topology import link, namespace, netlink, openvswitch
+from topology import link, namespace, netlink, openvswitch, segments
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 
@@ -68,20 +68,24 @@ class Network(mininet.net.Mininet):
         macs = {host.name: host.mac for host in self.plan.hosts}
         messages = []
         files = []
+        most = segments.MOST[self.plan.segments]
         for number, planned in enumerate(self.plan.links):
             host, switch = sorted(planned.ends, key=lambda end: end.port)
             mac = f"02:01:00:00:{number >> 8:02x}:{number & 255:02x}"
             if host.port:
                 peer_mac = f"02:02:00:00:{number >> 8:02x}:{number & 255:02x}"
-                messages.append(netlink.veth(switch.interface, host.interface, mac, peer_mac))
+                messages.append(netlink.veth(switch.interface, host.interface, mac, peer_mac, most))
             else:
                 files.append(namespace.path(host.node).open())
                 messages.append(
-                    netlink.veth(switch.interface, host.interface, mac, macs[host.node], files[-1].fileno())
+                    netlink.veth(switch.interface, host.interface, mac, macs[host.node], most, files[-1].fileno())
                 )
         self._root.request(messages)
         for file in files:
             file.close()
+        if self.plan.segments == "exact":
+            for planned in self.plan.links:
+                segments.segment_before_host(planned)
 
     def _make_bridges(self) -> None:
         commands = []
@@ -117,6 +121,8 @@ class Network(mininet.net.Mininet):
                     here = netlink.Netlink()
                     index = socket.if_nametoindex(end.interface)
                     lo = socket.if_nametoindex("lo")
+                    if self.plan.segments == "exact":
+                        segments.merge_received(here, planned, index)
                 here.request(
                     [
                         netlink.up(lo, "lo"),

@@ -103,16 +103,18 @@ def text(value: str) -> bytes:
     return value.encode() + b"\0"
 
 
-def veth(name: str, peer: str, mac: str, peer_mac: str, peer_namespace: int | None = None) -> Message:
+def veth(name: str, peer: str, mac: str, peer_mac: str, segments: int, peer_namespace: int | None = None) -> Message:
     """A pair of interfaces: `name` here, `peer` here or in the namespace of an open file descriptor.
 
-    Segments are not merged before the link (`gso_max_segs` 1): loss, queues and shares act on real packets.
+    `segments` are at most in one packet; with 1, loss, queues and shares act on real packets.
     """
-    there = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(peer)) + _ends(peer_mac)
+    there = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(peer)) + _ends(peer_mac, segments)
     if peer_namespace is not None:
         there += attribute(28, struct.pack("=i", peer_namespace))  # IFLA_NET_NS_FD
     info = attribute(1, text("veth")) + attribute(2, attribute(1, there))
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(name)) + _ends(mac) + attribute(18, info)
+    body = (
+        _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(name)) + _ends(mac, segments) + attribute(18, info)
+    )
     return Message(RTM_NEWLINK, NEW, body, f"link {name}")
 
 
@@ -143,8 +145,8 @@ def neighbour(index: int, ip: str, mac: str) -> Message:
     return Message(RTM_NEWNEIGH, NEW, body + attribute(2, _mac(mac)), f"neighbour {ip}")
 
 
-def _ends(mac: str) -> bytes:
-    return attribute(1, _mac(mac)) + attribute(40, struct.pack("=I", 1))  # IFLA_ADDRESS, IFLA_GSO_MAX_SEGS
+def _ends(mac: str, segments: int) -> bytes:
+    return attribute(1, _mac(mac)) + attribute(40, struct.pack("=I", segments))  # IFLA_ADDRESS, IFLA_GSO_MAX_SEGS
 
 
 def _mac(text: str) -> bytes:

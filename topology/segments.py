@@ -1,0 +1,78 @@
+"""Segments of TCP and how many of them the kernel handles at once.
+
+`exact`: on every link one packet is one segment. Only a host merges what has arrived in order (generic receive offload, as a
+network card's driver does), because calling TCP and its reader for each packet takes most of the wall time. A packet that ends
+a message is not held, nor is anything but TCP.
+
+`bulk`: packets of up to 64 kB travel as one, which is several times faster; loss, queue limits and shares act on them as one.
+"""
+
+import array
+import ctypes
+import fcntl
+import os
+import socket
+import struct
+from pathlib import Path
+
+from scenarios.plan import Link
+from topology.netlink import ACK, REQUEST, RTM_NEWLINK, Message, Netlink, attribute
+
+MOST = {"exact": 1, "bulk": 65535}  # segments in a packet on a link
+FRAME_BITS = 1514 * 8
+HELD_NS = 500_000  # for which merging may hold the first of many packets: 64 kB at 1 Gbit/s
+LARGEST = 65536  # bytes, the kernel's default
+_SIOCETHTOOL, _SET_TSO, _SET_GRO = 0x8946, 0x1F, 0x2C
+_IFLA_GRO_IPV4_MAX_SIZE = 64
+_MNT_DETACH = 2
+_SYSFS = Path("/run/insitu-sysfs")
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def segment_before_host(link: Link) -> None:
+    """At the switch's end of a host's link: a veth whose peer shall merge packets must not itself send merged ones."""
+    host, switch = sorted(link.ends, key=lambda end: end.port)
+    if not host.port:
+        _ethtool(switch.interface, _SET_TSO, 0)
+
+
+def merge_received(netlink: Netlink, link: Link, index: int) -> None:
+    """At the host's end of its link, interface `index` of this thread's namespace.
+
+    Where fewer than four would be merged within HELD_NS, under 100 Mbit/s, none are: there is little to save.
+    """
+    host, switch = sorted(link.ends, key=lambda end: end.port)
+    rate_bps, interface = switch.shape.rate_bps, host.interface
+    packets = rate_bps * HELD_NS // (FRAME_BITS * 10**9)
+    if packets < 4:
+        return
+    size = struct.pack("=I", min(LARGEST, packets * 1514))
+    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0) + attribute(_IFLA_GRO_IPV4_MAX_SIZE, size)
+    netlink.request([Message(RTM_NEWLINK, REQUEST | ACK, body, f"{interface}: merged size")])
+    # The wait for the next packet: it comes after one packet's time, if it comes at once
+    _write_settings(interface, gro_flush_timeout=2 * FRAME_BITS * 10**9 // rate_bps, napi_defer_hard_irqs=1)
+    _ethtool(interface, _SET_GRO, 1)
+
+
+def _ethtool(interface: str, command: int, value: int) -> None:
+    setting = array.array("B", struct.pack("=II", command, value))
+    request = struct.pack("@16sP", interface.encode(), setting.buffer_info()[0])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        fcntl.ioctl(control, _SIOCETHTOOL, request)
+
+
+def _write_settings(interface: str, **settings: int) -> None:
+    """Settings that are only in sysfs, of which each namespace has its own."""
+    _SYSFS.mkdir(exist_ok=True)
+    _call("mount", b"sysfs", bytes(_SYSFS), b"sysfs", 0, None)
+    try:
+        for name, value in settings.items():
+            (_SYSFS / "class" / "net" / interface / name).write_text(str(value))
+    finally:
+        _call("umount2", bytes(_SYSFS), _MNT_DETACH)
+
+
+def _call(function: str, *arguments: object) -> None:
+    if getattr(_libc, function)(*arguments) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{function}: {os.strerror(number)}")
