@@ -21,6 +21,7 @@ lint: setup
 
 benchmark: setup
 	.venv/bin/python benchmarks/campus.py
+	.venv/bin/python benchmarks/datapath.py
 
 setup: $(STAMP)
 
