@@ -49,8 +49,9 @@ def merge_received(netlink: Netlink, link: Link, index: int) -> None:
     size = struct.pack("=I", min(LARGEST, packets * 1514))
     body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0) + attribute(_IFLA_GRO_IPV4_MAX_SIZE, size)
     netlink.request([Message(RTM_NEWLINK, REQUEST | ACK, body, f"{interface}: merged size")])
-    # The wait for the next packet: it comes after one packet's time, if it comes at once
-    _write_settings(interface, gro_flush_timeout=2 * FRAME_BITS * 10**9 // rate_bps, napi_defer_hard_irqs=1)
+    # The wait for the next packet, which comes after one packet's time, or later from a slower link before this one
+    wait_ns = 2 * FRAME_BITS * 10**9 // min(rate_bps, 10**9)
+    _write_settings(interface, gro_flush_timeout=wait_ns, napi_defer_hard_irqs=1)
     _ethtool(interface, _SET_GRO, 1)
 
 

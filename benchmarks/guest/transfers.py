@@ -11,6 +11,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -21,8 +22,7 @@ from scenarios import records
 from scenarios.plan import LIBRARY_PORT, Plan
 from topology import namespace
 
-SOURCE = "central"
-SINKS = {"1": "nef", "4": "phone"}  # by the switches between
+PATHS = {"2": ("central", "nef"), "4": ("west-local", "phone")}  # by the links between
 AIOHTTP_PORT, PLAIN_PORT = 5001, 5002
 PIECE = 1 << 20
 
@@ -33,42 +33,44 @@ def main() -> None:
     blocks = [file.read_bytes() for file in sorted((OUT / "library" / "blocks").iterdir())]
     loops = {"ours": by_delivery, "aiohttp": by_aiohttp}
     with emulation(plan):
-        servers = [fork(lambda: serve(plan, blocks)), fork(lambda: send_plainly(blocks))]
+        servers = []
+        for source, _ in PATHS.values():
+            servers += [fork(source, serve, plan, source, blocks), fork(source, send_plainly, blocks)]
         for number in range(int(sys.argv[1])):
-            for hops, sink in SINKS.items():
+            for links, (source, sink) in PATHS.items():
                 for name, transfer in loops.items():
                     run = asyncio.Runner(loop_factory=clock.event_loop).run
-                    took = run(measured(f"{name},{hops},{number}", transfer, plan, sink, len(blocks)))
-                    print(f"{name} {hops} {took:.6f}", flush=True)
-                plainly(f"plain,{hops},{number}", address(plan, SOURCE), sink)
+                    took = run(measured(f"{name},{links},{number}", transfer, address(plan, source), sink, len(blocks)))
+                    print(f"{name} {links} {took:.6f}", flush=True)
+                plainly(f"plain,{links},{number}", address(plan, source), sink)
         for server in servers:
             os.kill(server, 9)
             os.waitpid(server, 0)
 
 
-def fork(body: Callable[[], None]) -> int:
-    """A process in the source's namespace, listening when this returns."""
+def fork(host: str, body: Callable[..., None], *arguments: Any) -> int:
+    """A process in a host's namespace, listening when this returns."""
     ready, told = os.pipe()
     child = os.fork()
     if child == 0:
-        namespace.enter(SOURCE)
+        namespace.enter(host)
         os.dup2(told, 3)
-        body()
+        body(*arguments)
     os.close(told)
     os.read(ready, 1)
     os.close(ready)
     return child
 
 
-def serve(plan: Plan, blocks: list[bytes]) -> None:
-    """The central library as in a run, and a server as aiohttp's documentation has it."""
+def serve(plan: Plan, host: str, blocks: list[bytes]) -> None:
+    """A tier that has everything, as in a run, and a server as aiohttp's documentation has it."""
 
     async def block(request: web.Request) -> web.Response:
         return web.Response(body=blocks[int(request.match_info["number"])])
 
     async def services() -> None:
-        entry = next(entry for entry in plan.libraries if entry.host == SOURCE)
-        recorder = records.Recorder(OUT / "events", SOURCE)
+        entry = next(entry for entry in plan.libraries if entry.host == host)
+        recorder = records.Recorder(OUT / "events", host)
         store = library.Published(OUT / "library")
         tier = library.Tier(plan, entry, store, recorder, library.client(open_socket), http11.Client(open_socket))
         plain = web.Application()
@@ -98,23 +100,22 @@ def send_plainly(blocks: list[bytes]) -> None:
 
 
 async def measured(
-    name: str, transfer: Callable[[Plan, str, int], Awaitable[None]], plan: Plan, sink: str, blocks: int
+    name: str, transfer: Callable[[str, str, int], Awaitable[None]], source: str, sink: str, blocks: int
 ) -> float:
     mark(f"{name},begin")
     began = asyncio.get_running_loop().time()
-    await transfer(plan, sink, blocks)
+    await transfer(source, sink, blocks)
     took = asyncio.get_running_loop().time() - began
     mark(f"{name},end")
     return took
 
 
-async def by_delivery(plan: Plan, sink: str, blocks: int) -> None:
+async def by_delivery(source: str, sink: str, blocks: int) -> None:
     """As a device downloads: every block verified and kept."""
     ask = delivery.Ask("benchmark", "payload", 10**12, 10**12, 10**12, 10**12, 10**9, "default", [])
     client = http11.Client(lambda: namespace.tcp_socket(sink))
-    to = address(plan, SOURCE), LIBRARY_PORT
     kept = {}
-    async with client.request("POST", to, delivery.PATH, msgspec.json.encode(ask)) as answer:
+    async with client.request("POST", (source, LIBRARY_PORT), delivery.PATH, msgspec.json.encode(ask)) as answer:
         async for head, data in delivery.frames(answer):
             if head.object != "offer":
                 assert delivery.digest_of(data) == head.object
@@ -123,10 +124,10 @@ async def by_delivery(plan: Plan, sink: str, blocks: int) -> None:
     assert len(kept) == blocks + 1  # and the manifest
 
 
-async def by_aiohttp(plan: Plan, sink: str, blocks: int) -> None:
+async def by_aiohttp(source: str, sink: str, blocks: int) -> None:
     async with library.client(lambda: namespace.tcp_socket(sink)) as client:
         for number in range(blocks):
-            async with client.get(f"http://{address(plan, SOURCE)}:{AIOHTTP_PORT}/{number}") as answer:
+            async with client.get(f"http://{source}:{AIOHTTP_PORT}/{number}") as answer:
                 await answer.read()
 
 
