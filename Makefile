@@ -25,6 +25,7 @@ record: setup
 
 benchmark: setup
 	.venv/bin/python benchmarks/campus.py
+	.venv/bin/python benchmarks/datapath.py
 
 setup: $(STAMP)
 

@@ -10,8 +10,10 @@ from typing import Annotated, Protocol
 
 import msgspec
 
+from edge_nodes.http11 import Data, HttpError
+
 PATH = "/insitu/v1/downloads"
-CHUNK = 1 << 16
+LARGEST = 1 << 32  # bytes of one object: what a reader may have to find room for
 Figure = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
@@ -40,34 +42,35 @@ class Frame(msgspec.Struct, frozen=True):
     """The head of a frame: `bytes` follow, or none because of `error`."""
 
     object: str
-    bytes: Annotated[int, msgspec.Meta(ge=0)] = 0
+    bytes: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] = 0
     error: str = ""
 
 
 class Reader(Protocol):
-    """The part of a stream reader (aiohttp's or asyncio's) that is needed."""
+    """The part of a stream reader (http11's or asyncio's) that is needed."""
 
     async def readline(self) -> bytes: ...
-    async def readexactly(self, n: int) -> bytes: ...
+    async def readexactly(self, n: int) -> Data: ...
 
 
 class BrokenStream(Exception):
     """The response ended early, or is not one of this protocol."""
 
 
-def digest_of(data: bytes) -> str:
+def digest_of(data: Data) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def frame(name: str, data: bytes) -> bytes:
-    return msgspec.json.encode(Frame(name, len(data))) + b"\n" + data
+def frame_head(name: str, size: int) -> bytes:
+    """What comes before an object's bytes."""
+    return msgspec.json.encode(Frame(name, size)) + b"\n"
 
 
 def error_frame(name: str, error: str) -> bytes:
     return msgspec.json.encode(Frame(name, error=error)) + b"\n"
 
 
-async def frames(reader: Reader) -> AsyncIterator[tuple[Frame, bytes]]:
+async def frames(reader: Reader) -> AsyncIterator[tuple[Frame, Data]]:
     """The frames of a response as they arrive. Raises BrokenStream."""
     while True:
         try:
@@ -78,6 +81,6 @@ async def frames(reader: Reader) -> AsyncIterator[tuple[Frame, bytes]]:
                 raise EOFError("inside a line")
             head = msgspec.json.decode(line, type=Frame)
             data = await reader.readexactly(head.bytes)
-        except (ValueError, EOFError) as error:
+        except (ValueError, EOFError, HttpError) as error:
             raise BrokenStream(f"the library's answer broke off: {error}") from None
         yield head, data

@@ -5,13 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-import aiohttp
 import msgspec
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from edge_nodes import codec, delivery
+from edge_nodes import codec, delivery, http11
 from edge_nodes.clock import sleep_until
 from edge_nodes.factory import Factory
 from edge_nodes.library import Unavailable, fetch
@@ -21,6 +20,7 @@ from scenarios import records
 from scenarios.plan import LIBRARY_PORT, Attachment, Device, Library, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
+DOWNLOAD_LIMIT_S = 300.0  # after which a library counts as down
 DRAIN_NS = 2_000_000_000  # after the run's end a download in flight may still finish
 
 
@@ -62,13 +62,13 @@ class UserEquipment:
         factory: Factory,
         held_out: HeldOut,
         recorder: records.Recorder,
-        http: aiohttp.ClientSession,
+        http: http11.Client,
     ) -> None:
         self._plan, self._device, self._recorder, self._http = plan, device, recorder, http
         self._factory, self._held_out = factory, held_out
         self._random = np.random.Generator(np.random.PCG64(device.image_seed))
         self._probe = np.random.Generator(np.random.PCG64(device.image_seed + 1))
-        self._blocks: dict[str, bytes] = {}
+        self._blocks: dict[str, http11.Data] = {}
         self._running = self._from_factory()
         self._download: asyncio.Task[None] | None = None
         self._count = 0
@@ -118,7 +118,7 @@ class UserEquipment:
         try:
             manifest, variant, received = await self._fetch(model, attachment, edge, download, began)
             fetched = self._recorder.now()
-            net = self._factory.build(manifest, variant, self._blocks)
+            net = self._factory.build(manifest, variant, self._blocks_of(manifest, variant))
             await sleep_until(fetched + variant.bytes * 10**9 // self._device.load_bytes_per_s)
         except (DownloadFailed, codec.BlockError) as error:
             now = self._recorder.now()
@@ -161,21 +161,25 @@ class UserEquipment:
             for digest in (d for d in offer.objects if d not in objects):
                 objects[digest] = await self._from_upper_tier(edge, model, digest, download)
                 received += len(objects[digest])
-        except (aiohttp.ClientError, delivery.BrokenStream, TimeoutError, OSError) as error:
+        except (http11.HttpError, delivery.BrokenStream, OSError) as error:
             raise DownloadFailed(f"{edge}: {error!r}") from None
         self._blocks |= objects
-        manifest = Manifest.from_json(self._blocks[manifest_digest].decode())
+        manifest = Manifest.from_json(bytes(self._blocks[manifest_digest]).decode())
         return manifest, manifest.variant(offer.variant), received
 
-    async def _stream(self, edge: str, ask: delivery.Ask) -> tuple[delivery.Offer, dict[str, bytes], int]:
+    async def _stream(self, edge: str, ask: delivery.Ask) -> tuple[delivery.Offer, dict[str, http11.Data], int]:
         """The offer and the objects that arrived unbroken; each broken one is recorded."""
-        url = f"http://{self._address(edge)}:{LIBRARY_PORT}{delivery.PATH}"
-        objects: dict[str, bytes] = {}
+        address = self._address(edge), LIBRARY_PORT
+        objects: dict[str, http11.Data] = {}
         received = 0
-        async with self._http.post(url, data=msgspec.json.encode(ask)) as answer:
+        async with (
+            asyncio.timeout(DOWNLOAD_LIMIT_S),
+            self._http.request("POST", address, delivery.PATH, msgspec.json.encode(ask)) as answer,
+        ):
             if answer.status != 200:
-                raise DownloadFailed(f"{edge}: answered {answer.status}: {(await answer.text())[:200]}")
-            stream = delivery.frames(answer.content)
+                text = bytes(await answer.read()).decode(errors="replace")
+                raise DownloadFailed(f"{edge}: answered {answer.status}: {text[:200]}")
+            stream = delivery.frames(answer)
             head, data = await anext(stream)
             offer = msgspec.json.decode(data, type=delivery.Offer)
             self._recorder.write(records.FirstByte(self._recorder.now(), self._device.host, ask.download))
@@ -187,15 +191,20 @@ class UserEquipment:
                     self._reject(ask.download, head.object, edge, head.error or "other bytes than the digest promises")
         return offer, objects, received
 
-    async def _from_upper_tier(self, edge: str, model: str, digest: str, download: str) -> bytes:
+    async def _from_upper_tier(self, edge: str, model: str, digest: str, download: str) -> http11.Data:
         """An object that the edge could not give. Raises DownloadFailed."""
         name, _, _ = model.partition("@")
         for host in self._library(edge).upstream:
             try:
-                return await fetch(self._http, f"http://{self._address(host)}:{LIBRARY_PORT}", name, digest)
+                return await fetch(self._http, (self._address(host), LIBRARY_PORT), name, digest)
             except Unavailable as error:
                 self._reject(download, digest, host, str(error))
         raise DownloadFailed(f"no tier has {digest} unbroken")
+
+    def _blocks_of(self, manifest: Manifest, variant: Variant) -> dict[str, bytes]:
+        """What a variant is built from, as safetensors wants it."""
+        wanted = [block.digest for block in manifest.blocks_of(variant)]
+        return {digest: bytes(self._blocks[digest]) for digest in wanted if digest in self._blocks}
 
     def _reject(self, download: str, digest: str, source: str, reason: str) -> None:
         now = self._recorder.now()

@@ -5,6 +5,7 @@ It serves the pull part of the OCI distribution API (`/v2/<name>/manifests/<tag>
 """
 
 import asyncio
+import mmap
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,8 @@ import aiohttp
 import msgspec
 from aiohttp import web
 
-from edge_nodes import delivery
+from edge_nodes import delivery, http11
+from edge_nodes.http11 import Data
 from edge_nodes.manifest import Manifest
 from edge_nodes.policies import CACHING, COMPRESSION, TRANSFER_SHARE, Choice, Limits, NothingFits
 from edge_nodes.sessions import Grant, Northbound, Refused
@@ -32,8 +34,8 @@ class Unavailable(Exception):
 class Store(Protocol):
     """Where a tier keeps objects, by digest."""
 
-    def get(self, digest: str) -> bytes | None: ...
-    def put(self, digest: str, data: bytes) -> None: ...
+    def get(self, digest: str) -> Data | None: ...
+    def put(self, digest: str, data: Data) -> None: ...
 
 
 class Published:
@@ -44,11 +46,16 @@ class Published:
         manifests = sorted((folder / "manifests").glob("*.json"))
         self._manifests = {delivery.digest_of(file.read_bytes()): file for file in manifests}
 
-    def get(self, digest: str) -> bytes | None:
-        file = self._manifests.get(digest, self._folder / "blocks" / digest.removeprefix("sha256:"))
-        return file.read_bytes() if file.exists() else None
+    def get(self, digest: str) -> Data | None:
+        path = self._manifests.get(digest, self._folder / "blocks" / digest.removeprefix("sha256:"))
+        if not path.exists():
+            return None
+        with path.open("rb") as file:
+            if path.stat().st_size <= http11.SMALL:
+                return file.read()
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
-    def put(self, digest: str, data: bytes) -> None:
+    def put(self, digest: str, data: Data) -> None:
         raise TypeError("the central library holds what was published, nothing is put into it")
 
 
@@ -57,14 +64,14 @@ class Cache:
 
     def __init__(self, capacity_bytes: int, policy: str) -> None:
         self._policy = CACHING[policy](capacity_bytes)
-        self._objects: dict[str, bytes] = {}
+        self._objects: dict[str, Data] = {}
 
-    def get(self, digest: str) -> bytes | None:
+    def get(self, digest: str) -> Data | None:
         if digest in self._objects:
             self._policy.touch(digest)
         return self._objects.get(digest)
 
-    def put(self, digest: str, data: bytes) -> None:
+    def put(self, digest: str, data: Data) -> None:
         evicted = self._policy.admit(digest, len(data))
         if evicted is not None:
             self._objects[digest] = data
@@ -74,20 +81,26 @@ class Cache:
 
 class Upstream(NamedTuple):
     host: str
-    url: str
+    address: http11.Address
 
 
 class Tier:
     """The service of one tier at one host."""
 
     def __init__(
-        self, plan: Plan, library: Library, store: Store, recorder: records.Recorder, http: aiohttp.ClientSession
+        self,
+        plan: Plan,
+        library: Library,
+        store: Store,
+        recorder: records.Recorder,
+        http: aiohttp.ClientSession,
+        bulk: http11.Client,
     ) -> None:
         addresses = {host.name: host.ip for host in plan.hosts}
-        self._plan, self._library, self._store, self._recorder, self._http = plan, library, store, recorder, http
+        self._plan, self._library, self._store, self._recorder, self._bulk = plan, library, store, recorder, bulk
         self._address = addresses[library.host]
-        self._upstream = [Upstream(name, f"http://{addresses[name]}:{LIBRARY_PORT}") for name in library.upstream]
-        self._pulls: dict[str, asyncio.Task[bytes]] = {}
+        self._upstream = [Upstream(name, (addresses[name], LIBRARY_PORT)) for name in library.upstream]
+        self._pulls: dict[str, asyncio.Task[Data]] = {}
         self._northbound = Northbound(http, addresses["nef"], NORTHBOUND_PORT)
         self._compression = COMPRESSION[plan.policies.compression]
         self._background: set[asyncio.Task[None]] = set()
@@ -100,7 +113,7 @@ class Tier:
         app.router.add_post(delivery.PATH, self._download)
         return app
 
-    async def object(self, name: str, digest: str) -> bytes:
+    async def object(self, name: str, digest: str) -> Data:
         """An object from this store or, verified, from a tier above; many who ask at once cause one pull. Raises Unavailable."""
         data = self._store.get(digest)
         self._recorder.write(
@@ -114,11 +127,11 @@ class Tier:
             task.add_done_callback(lambda _: self._pulls.pop(digest))
         return await asyncio.shield(self._pulls[digest])
 
-    async def _pull(self, name: str, digest: str) -> bytes:
+    async def _pull(self, name: str, digest: str) -> Data:
         said = []
         for upstream in self._upstream:
             try:
-                data = await fetch(self._http, upstream.url, name, digest)
+                data = await fetch(self._bulk, upstream.address, name, digest)
             except Unavailable as error:
                 now = self._recorder.now()
                 self._recorder.write(
@@ -133,22 +146,32 @@ class Tier:
     async def _api(self, _: web.Request) -> web.Response:
         return web.json_response({})
 
-    async def _manifest(self, request: web.Request) -> web.Response:
+    async def _manifest(self, request: web.Request) -> web.StreamResponse:
         name, reference = request.match_info["name"], request.match_info["reference"]
         digest = reference if _DIGEST.fullmatch(reference) else self._plan.models.get(model_name(name, reference), "")
-        return await self._respond(name, digest, "application/vnd.insitu.model.manifest.v1+json")
+        return await self._respond(request, name, digest, "application/vnd.insitu.model.manifest.v1+json")
 
-    async def _blob(self, request: web.Request) -> web.Response:
-        return await self._respond(request.match_info["name"], request.match_info["digest"], "application/octet-stream")
+    async def _blob(self, request: web.Request) -> web.StreamResponse:
+        name, digest = request.match_info["name"], request.match_info["digest"]
+        return await self._respond(request, name, digest, "application/octet-stream")
 
-    async def _respond(self, name: str, digest: str, content_type: str) -> web.Response:
+    async def _respond(self, request: web.Request, name: str, digest: str, content_type: str) -> web.StreamResponse:
         if not _DIGEST.fullmatch(digest):
             return _oci_error(404, "MANIFEST_UNKNOWN", f"{name} has no such object")
         try:
             data = await self.object(name, digest)
         except Unavailable as error:
             return _oci_error(404, "BLOB_UNKNOWN", str(error))
-        return web.Response(body=data, content_type=content_type, headers={"Docker-Content-Digest": digest})
+        headers = {"Docker-Content-Digest": digest, "Content-Type": content_type}
+        if request.method == "HEAD" or len(data) <= http11.SMALL:
+            return web.Response(body=data, headers=headers)
+        response = web.StreamResponse(headers=headers)
+        response.content_length = len(data)
+        await response.prepare(request)
+        async with http11.body_of(request) as send:
+            await send(data)
+        await response.write_eof()
+        return response
 
     async def _download(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -166,7 +189,7 @@ class Tier:
         began = self._recorder.now()
         name, _, _ = ask.model.partition("@")
         manifest_digest = self._plan.models[ask.model]
-        manifest = Manifest.from_json((await self.object(name, manifest_digest)).decode())
+        manifest = Manifest.from_json(bytes(await self.object(name, manifest_digest)).decode())
         grant, why = await self._reserve(str(request.remote), ask, manifest)
         try:
             left = ask.time_left_ns - (self._recorder.now() - began)
@@ -209,14 +232,22 @@ class Tier:
         digests = [digest for digest in (manifest_digest,) if digest not in ask.have] + wanted
         pulls = [asyncio.create_task(self.object(name, digest)) for digest in digests]
         response = web.StreamResponse()
+        response.enable_chunked_encoding()
         await response.prepare(request)
-        offer = msgspec.json.encode(delivery.Offer(choice.variant.name, digests))
-        await response.write(delivery.frame("offer", offer))
-        for digest, pull in zip(digests, pulls, strict=True):
-            try:
-                await response.write(delivery.frame(digest, await pull))
-            except Unavailable as error:
-                await response.write(delivery.error_frame(digest, str(error)))
+        async with http11.body_of(request) as send:
+
+            async def chunk(head: bytes, data: Data = b"") -> None:
+                await send(b"%x\r\n" % (len(head) + len(data)), head, data, b"\r\n")
+
+            offer = msgspec.json.encode(delivery.Offer(choice.variant.name, digests))
+            await chunk(delivery.frame_head("offer", len(offer)), offer)
+            for digest, pull in zip(digests, pulls, strict=True):
+                try:
+                    data = await pull
+                except Unavailable as error:
+                    await chunk(delivery.error_frame(digest, str(error)))
+                else:
+                    await chunk(delivery.frame_head(digest, len(data)), data)
         await response.write_eof()
         return response
 
@@ -226,16 +257,17 @@ class Tier:
         task.add_done_callback(self._background.discard)
 
 
-async def fetch(http: aiohttp.ClientSession, url: str, name: str, digest: str) -> bytes:
+async def fetch(bulk: http11.Client, address: http11.Address, name: str, digest: str) -> Data:
     """An object of a tier by its digest, verified. Raises Unavailable."""
     try:
-        async with http.get(
-            f"{url}/v2/{name}/blobs/{digest}", timeout=aiohttp.ClientTimeout(total=PULL_LIMIT_S)
-        ) as answer:
+        async with (
+            asyncio.timeout(PULL_LIMIT_S),
+            bulk.request("GET", address, f"/v2/{name}/blobs/{digest}") as answer,
+        ):
             data = await answer.read()
             if answer.status != 200:
                 raise Unavailable(f"answered {answer.status}")
-    except (aiohttp.ClientError, TimeoutError) as error:
+    except (http11.HttpError, OSError) as error:  # a TimeoutError is an OSError
         raise Unavailable(f"does not answer: {error!r}") from None
     if delivery.digest_of(data) != digest:
         raise Unavailable("sent other bytes than the digest promises")

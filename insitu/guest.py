@@ -17,7 +17,7 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from edge_nodes import clock, eager_torch, library, traffic
+from edge_nodes import clock, eager_torch, http11, library, traffic
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
@@ -269,13 +269,16 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     """One tier, in this process's namespace, until it is told to end."""
     from aiohttp import web
 
+    def open_socket() -> socket.socket:
+        return socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+
     plan = run.plan
     recorder = records.Recorder(run.folder / "events", entry.host)
     store = (
         library.Cache(entry.cache_bytes, plan.policies.caching) if entry.upstream else library.Published(run.published)
     )
-    http = library.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
-    tier = library.Tier(plan, entry, store, recorder, http)
+    http, bulk = library.client(open_socket), http11.Client(open_socket)
+    tier = library.Tier(plan, entry, store, recorder, http, bulk)
     runner = web.AppRunner(tier.application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", plans.LIBRARY_PORT).start()
@@ -284,6 +287,7 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     channel.ready()
     await told_to_end.wait()
     await http.close()
+    await bulk.close()
     recorder.close()
 
 
@@ -298,7 +302,7 @@ async def run_devices(run: Run, channel: Channel) -> None:
     torch.set_num_threads(1)
     recorder = records.Recorder(run.folder / "events", "devices")
     held_out = HeldOut(run.published / "held_out.safetensors")
-    clients = {d.host: library.client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
+    clients = {d.host: http11.Client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
     factory = Factory(run.published)
     devices = [UserEquipment(run.plan, d, factory, held_out, recorder, clients[d.host]) for d in run.plan.devices]
     channel.ready()

@@ -26,6 +26,7 @@ def summarise(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None, 
         "downloads": _downloads(events),
         "accuracy": _accuracy(events),
         "slices": {entry.name: _slice(entry.name, events) for entry in plan.slices},
+        "segments": plan.segments,
         "links": _links(plan, events),
         "captures": {event.capture: _capture(event) for event in events if isinstance(event, records.Captured)},
     }

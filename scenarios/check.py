@@ -19,6 +19,15 @@ POLICIES = {
     "compression": ("full", "device", "adaptive"),
     "caching": ("lru",),
 }
+OF_PACKETS = (
+    "loss",
+    "bursts",
+    "corrupt",
+    "duplicate",
+    "reorder",
+    "queue",
+    "aqm",
+)  # settings of a link that act on single packets
 MOST_SHOWN = 8
 RESERVED_NAMES = ("central", "nef", "core")
 LEAST_GUARANTEE = 8000  # bit/s of a slice on any link: a full packet in one and a half seconds
@@ -31,7 +40,7 @@ def problems(scenario: Scenario, models: Iterable[str] | None = None) -> list[Fi
     """Everything that is wrong, each with its place; `models` are the published ones (None: not checked)."""
     if too_many := list(_size(scenario)):
         return too_many  # naming them all would take long
-    checks = (_names, _devices, _links, _slices, _dynamics, _traffic, _policies, _captures, _expectations)
+    checks = (_names, _segments, _devices, _links, _slices, _dynamics, _traffic, _policies, _captures, _expectations)
     found = [finding for check in checks for finding in check(scenario)]
     return [*found, *_situations(scenario, None if models is None else sorted(models))]
 
@@ -104,6 +113,17 @@ def _names(scenario: Scenario) -> Iterator[Finding]:
         taken = dict.fromkeys(names, owner) | taken
 
 
+def _segments(scenario: Scenario) -> Iterator[Finding]:
+    """Many segments that travel as one packet are also lost as one."""
+    if scenario.network.segments == "exact":
+        return
+    for place, link in written_links(scenario):
+        ways = [link.towards(way) for way in TOWARDS]
+        for setting in OF_PACKETS:
+            if any(getattr(way, setting) for way in ways):
+                yield (*place, setting), 'would act on 64 kB at once; leave it out, or write "segments: exact"'
+
+
 def _devices(scenario: Scenario) -> Iterator[Finding]:
     gnbs, slices = gnb_names(scenario), slice_names(scenario)
     run = show(scenario.duration, "time")
@@ -158,8 +178,7 @@ def least_share(scenario: Scenario) -> tuple[str, Fraction]:
 
 
 def slowest_rate(scenario: Scenario) -> int:
-    specs = [*described_links(scenario).values(), *(d.link for d in scenario.devices if d.link is not None)]
-    return min(spec.towards(way).rate for spec in specs for way in TOWARDS)
+    return min(spec.towards(way).rate for _, spec in written_links(scenario) for way in TOWARDS)
 
 
 def described_links(scenario: Scenario) -> dict[str, LinkSpec]:
@@ -172,15 +191,22 @@ def described_links(scenario: Scenario) -> dict[str, LinkSpec]:
     return found
 
 
-def _links(scenario: Scenario) -> Iterator[Finding]:
-    places: list[tuple[Place, LinkSpec]] = [(("network", "core"), scenario.network.core)]
+def written_links(scenario: Scenario) -> Iterator[tuple[Place, LinkSpec]]:
+    """Every link that is written, with its place."""
+    yield ("network", "core"), scenario.network.core
     for r, region in enumerate(scenario.network.regions):
         place: Place = ("network", "regions", r)
-        places.append(((*place, "link"), region.link))
+        yield (*place, "link"), region.link
         for g, gnb in enumerate(region.gnbs):
-            places += [((*place, "gnbs", g, "link"), gnb.link), ((*place, "gnbs", g, "radio"), gnb.radio)]
-    places += [(("devices", d, "link"), device.link) for d, device in enumerate(scenario.devices) if device.link]
-    for place, spec in places:
+            yield (*place, "gnbs", g, "link"), gnb.link
+            yield (*place, "gnbs", g, "radio"), gnb.radio
+    for d, device in enumerate(scenario.devices):
+        if device.link is not None:
+            yield ("devices", d, "link"), device.link
+
+
+def _links(scenario: Scenario) -> Iterator[Finding]:
+    for place, spec in written_links(scenario):
         if wrong := next(filter(None, (too_short(spec.towards(way)) for way in TOWARDS)), ""):
             yield (*place, "queue"), wrong
 

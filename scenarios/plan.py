@@ -206,6 +206,7 @@ class Plan(Part):
     duration_ns: int
     sample_interval_ns: int
     machine: Machine
+    segments: Literal["exact", "bulk"]  # whether one packet on a link is one TCP segment, or up to 64 kB of them
     hosts: list[Host]
     switches: list[Switch]
     links: list[Link]

@@ -44,6 +44,7 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         duration_ns=scenario.duration,
         sample_interval_ns=SAMPLE_INTERVAL,
         machine=p.Machine(clock=clock, memory_mb=GUEST_MEMORY_MB, tcp_buffer_bytes=_tcp_buffer(scenario)),
+        segments=scenario.network.segments,
         hosts=network.hosts,
         switches=network.switches,
         links=network.links,

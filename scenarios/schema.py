@@ -39,9 +39,12 @@ class Region(Part):
 
 
 class Network(Part):
+    """`segments: bulk` lets many TCP segments travel as one packet, which is faster and less exact."""
+
     core: LinkSpec = LinkSpec.model_validate({"rate": "40 Gbit/s", "delay": "5 ms"})
     regions: list[Region] = Field(min_length=1)
     tcp: CongestionControl = "cubic"
+    segments: Literal["exact", "bulk"] = "exact"
 
     @model_validator(mode="before")
     @classmethod

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from scenarios.plan import GATEWAY, OPENFLOW_PORT, Change, Device, End, Plan
 from scenarios.plan import Host as PlannedHost
 from scenarios.plan import Link as PlannedLink
-from topology import namespace, netlink, offload, openvswitch, tree
+from topology import namespace, netlink, offload, openvswitch, segments, tree
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 
@@ -133,6 +133,7 @@ class Network(mininet.net.Mininet):
 
     def _make_links(self) -> None:
         macs = {host.name: host.mac for host in self.plan.hosts}
+        most = segments.MOST[self.plan.segments]
         numbered = list(enumerate(self.plan.links))
         for start in range(0, len(numbered), _AT_ONCE):
             with ExitStack() as files:
@@ -143,7 +144,8 @@ class Network(mininet.net.Mininet):
                         spare = [f"02:{role + kind:02x}:00:00:{number >> 8:02x}:{number & 255:02x}" for kind in (1, 2)]
                         there = None if end.port else files.enter_context(namespace.path(end.node).open()).fileno()
                         mac = macs.get(end.node, spare[1])
-                        messages.append(netlink.veth(here, name, spare[0], mac, there, self._group))
+                        made = netlink.veth(here, name, spare[0], mac, there, group=self._group, segments=most)
+                        messages.append(made)
                 self._root.request(messages)
 
     def _make_bridges(self) -> None:
@@ -182,13 +184,20 @@ class Network(mininet.net.Mininet):
 
     def _configure_hosts(self) -> None:
         hosts = {host.name: host for host in self.plan.hosts}
-        for end, _ in self._ends():
-            if not end.port:
-                with self._at(end) as there:
-                    _configure_host(hosts[end.node], end, there)
-                    _set_tcp(hosts[end.node], self.plan.machine.tcp_buffer_bytes)
-                    if self.plan.machine.datapath == "netdev":
-                        offload.compute_checksums(end.interface)
+        for end, other in self._ends():
+            if end.port:
+                continue
+            if self.plan.segments == "exact":
+                segments.split_before_host(other.wire or other.interface)
+            with self._at(end) as there:
+                if self.plan.segments == "exact":
+                    index = socket.if_nametoindex(end.interface)
+                    segments.merge_received(there, end.interface, index, other.shape.rate_bps)
+                if self.plan.machine.datapath == "netdev":
+                    # A veth leaves checksums out, for its packets do not leave the kernel; but this datapath takes them out of it
+                    offload.switch(end.interface, offload.CHECKSUMS, False)
+                _configure_host(hosts[end.node], end, there)
+                _set_tcp(hosts[end.node], self.plan.machine.tcp_buffer_bytes)
 
     def _ends(self) -> Iterator[tuple[End, End]]:
         """Each end of each link as it is now, with the other one."""

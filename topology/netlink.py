@@ -109,20 +109,27 @@ def text(value: str) -> bytes:
 
 
 def veth(
-    name: str, peer: str, mac: str | None, peer_mac: str | None, peer_namespace: int | None = None, group: int = 0
+    name: str,
+    peer: str,
+    mac: str | None,
+    peer_mac: str | None,
+    peer_namespace: int | None = None,
+    *,
+    group: int = 0,
+    segments: int = 1,
 ) -> Message:
     """A pair of interfaces: `name` here, in a group, and `peer` here or in the namespace of an open file descriptor.
 
     Without a MAC address the kernel draws one.
 
-    Segments are not merged before the link (`gso_max_segs` 1): loss, queues and shares act on real packets.
+    `segments` are at most in one packet; with 1, loss, queues and shares act on real packets.
     """
-    there = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(peer)) + _ends(peer_mac)
+    there = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(peer)) + _ends(peer_mac, segments)
     if peer_namespace is not None:
         there += attribute(28, struct.pack("=i", peer_namespace))  # IFLA_NET_NS_FD
     info = attribute(1, text("veth")) + attribute(2, attribute(1, there))
-    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(name)) + _ends(mac) + attribute(18, info)
-    body += attribute(27, struct.pack("=I", group))  # IFLA_GROUP
+    body = _LINK.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + attribute(3, text(name)) + _ends(mac, segments)
+    body += attribute(18, info) + attribute(27, struct.pack("=I", group))  # IFLA_LINKINFO, IFLA_GROUP
     return Message(RTM_NEWLINK, NEW, body, f"link {name}")
 
 
@@ -155,9 +162,9 @@ def neighbour(index: int, ip: str, mac: str) -> Message:
     return Message(RTM_NEWNEIGH, NEW, body + attribute(2, _mac(mac)), f"neighbour {ip}")
 
 
-def _ends(mac: str | None) -> bytes:
+def _ends(mac: str | None, segments: int) -> bytes:
     address = b"" if mac is None else attribute(1, _mac(mac))
-    return address + attribute(40, struct.pack("=I", 1))  # IFLA_ADDRESS, IFLA_GSO_MAX_SEGS
+    return address + attribute(40, struct.pack("=I", segments))  # IFLA_ADDRESS, IFLA_GSO_MAX_SEGS
 
 
 def _mac(text: str) -> bytes:

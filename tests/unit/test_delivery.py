@@ -16,7 +16,10 @@ Told = tuple[str, bytes, str]
 
 
 def written(frames: list[Told]) -> list[bytes]:
-    return [delivery.error_frame(name, error) if error else delivery.frame(name, data) for name, data, error in frames]
+    return [
+        delivery.error_frame(name, error) if error else delivery.frame_head(name, len(data)) + data
+        for name, data, error in frames
+    ]
 
 
 def read(*chunks: bytes) -> list[Told]:

@@ -15,7 +15,7 @@ from builders import Notes, digest_of, manifest_of, planned, publish
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_nodes import delivery, library
+from edge_nodes import delivery, http11, library
 from edge_nodes.library import Cache, Published, Tier
 from scenarios import records
 from scenarios.plan import Plan
@@ -88,10 +88,11 @@ class World:
 
     async def tier(self, host: str, store: library.Store | None) -> None:
         entry = next(entry for entry in self.plan.libraries if entry.host == host)
-        http = library.client(lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK))
+        http, bulk = library.client(open_socket), http11.Client(open_socket)
         await self._stack.enter_async_context(http)
+        self._stack.push_async_callback(bulk.close)
         own = store or (Cache(entry.cache_bytes, "lru") if entry.upstream else Published(self.folder))
-        tier = self.tiers[host] = Tier(self.plan, entry, own, self.notes[host], http)  # type: ignore[arg-type]
+        tier = self.tiers[host] = Tier(self.plan, entry, own, self.notes[host], http, bulk)  # type: ignore[arg-type]
         app = tier.application()
 
         @web.middleware
@@ -160,6 +161,10 @@ class World:
 def ask(**changed: Any) -> delivery.Ask:
     ample = delivery.Ask("phone-1", "digits", 10 * SECOND, 10**9, 10**9, 10**9, SECOND, "default", [])
     return msgspec.structs.replace(ample, **changed)
+
+
+def open_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
 
 def free_port() -> int:
