@@ -60,7 +60,7 @@ class Profile:
         self._marks, self._transfer, self._file = marks, transfer, marks.parent / "perf.data"
         self._perf: subprocess.Popen[bytes] | None = None
 
-    def poll(self) -> None:
+    def poll(self, _: int) -> None:
         begun = list(self._marks.glob(f"{self._transfer}*,begin"))
         if self._perf is None and begun and not (begun[0].with_name(begun[0].name.replace("begin", "end"))).exists():
             record = ["perf", "record", "-q", "-e", "cpu-clock", "-F", "2000", "-a", "-o", str(self._file)]

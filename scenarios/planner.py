@@ -231,7 +231,9 @@ class _Network:
         )
 
     def _queues(self, port: int, rate: int) -> list[p.Queue]:
-        """The slices' shares of a switch's port; a host's end has no queues."""
+        """The slices' shares of a switch's port. A host's end has no queues, nor has a port where one slice has everything."""
+        if not port or (len(self._slices) == 1 and self._slices[0].ceiling == 1):
+            return []
         return [
             p.Queue(
                 number=entry.queue,
@@ -240,7 +242,6 @@ class _Network:
                 ceiling_bps=_whole_bytes(rate * entry.ceiling),
             )
             for entry in self._slices
-            if port
         ]
 
 
