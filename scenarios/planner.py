@@ -18,6 +18,7 @@ FRAME_BITS = 1514 * 8  # a full Ethernet frame as HTB and netem count it
 QUEUEING = SECOND // 20  # a port holds 50 ms of traffic beside what its delay holds
 GUEST_MEMORY_MB = 3072
 LEAST_TCP_BUFFER = 4 << 20
+MOST_TCP_BUFFER = (1 << 31) - 1  # the kernel's; TCP's window has at most 1 GiB (RFC 7323, 2.3), half of it
 HERE = LinkSpec.model_validate(
     {"rate": "40 Gbit/s", "delay": "10 us"}
 )  # from a switch to the host that stands beside it
@@ -194,7 +195,7 @@ def _tcp_buffer(scenario: Scenario) -> int:
             for links in (path, [*path, gnb.radio]):
                 round_trip = 2 * sum(link.delay for link in links)
                 largest = max(largest, min(link.rate for link in links) * round_trip // (8 * SECOND))
-    return max(LEAST_TCP_BUFFER, 2 * largest)
+    return min(max(LEAST_TCP_BUFFER, 2 * largest), MOST_TCP_BUFFER)
 
 
 def _libraries(scenario: Scenario) -> list[p.Library]:
