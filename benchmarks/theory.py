@@ -139,9 +139,9 @@ class Gilbert(NamedTuple):
         return packets * self.loss - spread, packets * self.loss + spread
 
 
-def count_interval(share: float, packets: int) -> tuple[float, float]:
-    """The 99 % interval of the number of packets that meet with something of that chance: the binomial distribution's."""
-    low, high = stats.binom.interval(CONFIDENCE, packets, share)
+def count_interval(share: float, packets: int, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """The interval of the number of packets that meet with something of that chance: the binomial distribution's."""
+    low, high = stats.binom.interval(confidence, packets, share)
     return float(low), float(high)
 
 

@@ -28,7 +28,15 @@ HEAD = struct.Struct("=IQ")  # of a probe: number, time sent in ns
 QUIET_S = 20.0  # a receiver that has heard nothing for so long has heard all
 
 
-def ping(network: Any, source: str, target: str, count: int, interval_s: float, payload: int) -> dict[str, Any]:
+def ping(network: Any, source: str, target: str, **arguments: Any) -> dict[str, Any]:
+    """`pings`, after one that is not counted, for which Open vSwitch looks up the flows."""
+    network.get(source).popen(
+        ["ping", "-c", "1", "-s", str(arguments["payload"]), address(network, target)]
+    ).communicate()
+    return pings(network, source, target, **arguments)
+
+
+def pings(network: Any, source: str, target: str, count: int, interval_s: float, payload: int) -> dict[str, Any]:
     """ping's own summary, ms."""
     command = [
         "ping",
@@ -47,7 +55,7 @@ def ping(network: Any, source: str, target: str, count: int, interval_s: float, 
     received = re.search(r"(\d+) received", text)
     assert times and received, text
     least, mean, most = (float(value) for value in times.groups())
-    return {"least_ms": least, "mean_ms": mean, "most_ms": most, "sent": count, "received": int(received[1])}
+    return {"least_ms": least, "mean_ms": mean, "most_ms": most, "received": int(received[1])}
 
 
 def iperf(network: Any, source: str, target: str, options: str, skip_s: float) -> dict[str, Any]:
@@ -87,6 +95,8 @@ def series(network: Any, source: str, target: str, count: int, interval_ns: int,
     stamps = []
     with namespaced(network, source, socket.SOCK_DGRAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 28)
+        probe.sendto(HEAD.pack(count, time.time_ns()), (address(network, target), PROBE_PORT))  # flows are looked up
+        time.sleep(5)
         begin = time.time_ns()
         for number in range(count):
             if interval_ns:  # to look at the clock takes time
@@ -95,10 +105,10 @@ def series(network: Any, source: str, target: str, count: int, interval_ns: int,
             head = HEAD.pack(number, stamps[-1])
             probe.sendto(head.ljust(payload, b"\0"), (address(network, target), PROBE_PORT))
     assert processes.finish([receiver], count * interval_ns / SECOND + 1000)["probes"] == 0
-    delays: list[list[int]] = [[] for _ in range(count)]
+    delays: list[list[int]] = [[] for _ in range(count + 1)]
     for number, delay in json.loads(out.read_text()):
         delays[number].append(delay)
-    return {"delays_ns": delays, "sent_ns": stamps}
+    return {"delays_ns": delays[:count], "sent_ns": stamps}
 
 
 def arrivals(sink: socket.socket) -> Iterator[tuple[int, int]]:
@@ -115,17 +125,18 @@ def arrivals(sink: socket.socket) -> Iterator[tuple[int, int]]:
 
 
 def ping_beside(network: Any, floods: list[dict[str, Any]], ping_start_s: float, **arguments: Any) -> dict[str, Any]:
-    """`ping` while UDP floods run; each has source, target, port, rate_bps, start_s and seconds. `full`: they filled their links."""
-    begin = time.monotonic_ns() + SECOND
+    """`pings` while UDP floods run; each has source, target, port, rate_bps, start_s and seconds. `full`: they filled their links."""
 
     def sender(flood: dict[str, Any]) -> Callable[[processes.Channel], None]:
         return lambda _: send_flood(network, begin, **flood)
 
+    ping(network, **{**arguments, "count": 1})
+    begin = time.monotonic_ns() + 2 * SECOND
     senders = [
         processes.spawn(f"flood{n}", sender(flood), OUT / "logs" / f"flood{n}.log") for n, flood in enumerate(floods)
     ]
     time.sleep(max(0, begin - time.monotonic_ns()) / SECOND + ping_start_s)
-    result = ping(network, **arguments)
+    result = pings(network, **arguments)
     statuses = processes.finish(senders, 1000)
     return {**result, "full": not any(statuses.values())}
 
@@ -137,14 +148,19 @@ def send_flood(
     frame_ns = 1514 * 8 * SECOND / rate_bps
     start = begin + round(start_s * SECOND)
     data = bytes(1472)
-    with namespaced(network, source, socket.SOCK_DGRAM) as probe:
+    there = (address(network, target), port)
+    with (
+        namespaced(network, source, socket.SOCK_DGRAM) as probe,
+        namespaced(network, target, socket.SOCK_DGRAM) as sink,
+    ):
+        sink.bind(("0.0.0.0", port))  # or the target's kernel answers that nobody listens
         probe.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 1 << 24)
-        probe.connect((address(network, target), port))
+        probe.sendto(data, there)  # flows are looked up
         sent = 0
         while (now := time.monotonic_ns()) < start + seconds * SECOND:
             due = int((now - start) / frame_ns) + 1 if now >= start else 0
             for _ in range(due - sent):
-                probe.send(data)
+                probe.sendto(data, there)
             sent = max(sent, due)
             time.sleep(max(start - now, frame_ns if frame_ns > 10_000 else 20 * frame_ns) / SECOND)
     if sent * frame_ns < 0.99 * seconds * SECOND:
