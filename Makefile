@@ -4,7 +4,7 @@ APT := mininet openvswitch-switch iproute2 iputils-ping ethtool tcpdump iperf3 c
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STAMP := .venv/set-up-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
 
-.PHONY: demo test lint setup benchmark
+.PHONY: demo test lint setup benchmark fidelity
 
 demo: setup
 	.venv/bin/insitu vm build
@@ -21,6 +21,10 @@ lint: setup
 
 benchmark: setup
 	.venv/bin/python benchmarks/campus.py
+
+fidelity: setup
+	.venv/bin/insitu vm build
+	.venv/bin/python -m benchmarks.fidelity
 
 setup: $(STAMP)
 

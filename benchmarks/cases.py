@@ -1,4 +1,4 @@
-"""What `make fidelity` measures: each case is an order to a guest and a judge of its answers. A new kind of link is a few lines here."""
+"""What `make fidelity` measures: each case is an order to guests and a judge of their answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ FASTEST_OF_MININET = 1_000_000_000  # TCLink takes a bandwidth of at most 1000 M
 
 @dataclass(frozen=True)
 class Case:
-    """`judge` makes the rows of its section's table of the answers, which are those of all `orders` one after the other."""
+    """`judge` makes the rows of its section's table of the answers, which are those of all `orders` one after the "
+    "other."""
 
     name: str
     orders: tuple[Order, ...]
@@ -68,10 +69,11 @@ traffic: [{{from: central, to: phone2, slice: video, rate: 1 Mbit/s}}, {{from: p
 def goodput() -> Section:
     return Section(
         "Goodput",
-        "One flow of iperf3 for each row, counted by its receiver after the start. One hop is a switch's port of that rate, four are four "
-        "of them in a row. Limit: 1 % of the framing limit, which is 1448/1514 of the rate for TCP, payload/frame for UDP "
-        "(1472/1514; from 10 Gbit/s datagrams of 59192 bytes in 40 frames, since iperf3 itself takes a virtual microsecond for each that "
-        "it sends or receives). Stock Mininet: TCP over a chain of as many TCLinks; it ignores a bandwidth over 1 Gbit/s.",
+        "One flow of iperf3 for each row, counted by its receiver after the start. One hop is a switch's port of that "
+        "rate, four are four of them in a row. Limit: 1 % of the framing limit, which is 1448/1514 of the rate for TCP,"
+        " payload/frame for UDP (1472/1514; from 10 Gbit/s datagrams of 59192 bytes in 40 frames, since iperf3 itself "
+        "takes a virtual microsecond for each that it sends or receives). Stock Mininet: TCP over a chain of as many "
+        "TCLinks; it ignores a bandwidth over 1 Gbit/s.",
         ("rate", "hops", "by", "theory, Mbit/s", "measured, Mbit/s", "error", "stock Mininet's error"),
         [
             goodput_case(rate, target, udp)
@@ -136,9 +138,9 @@ def rtt_scenario(rate: str, round_trip_ms: float) -> str:
 def idle() -> Section:
     return Section(
         "Round-trip time, idle",
-        "The mean of 10 pings. Theory: at every hop, there and back, the delay and the time to send the whole frame. nef's own link "
-        "(40 Gbit/s, 10 us) is a hop more. Limit: 0.1 % or 10 us, whichever is more. Stock Mininet: a chain of TCLinks of the same delay, beside "
-        "what theory gives for it.",
+        "The mean of 10 pings. Theory: at every hop, there and back, the delay and the time to send the whole frame. "
+        "nef's own link (40 Gbit/s, 10 us) is a hop more. Limit: 0.1 % or 10 us, whichever is more. Stock Mininet: a "
+        "chain of TCLinks of the same delay, beside what theory gives for it.",
         (
             "delay, both ways",
             "rate",
@@ -204,18 +206,19 @@ def idle_case(rate: str, round_trip_ms: float) -> Case:
 def saturated() -> Section:
     return Section(
         "Round-trip time beside a saturated slice",
-        "nef pings phone1 in the default slice while the slice `video` fills three links of the path in both directions, core to region to gNB "
-        "to cell, with full frames (central to phone2 and back, at 102 % of the rate). Theory: a line that sends slices packet by packet "
-        "lets a packet wait for at most the one that is being sent, at each of the three, each way: between the idle round trip and that much more. insitu's slices "
-        "share a link by HTB, whose burst lends the line to a slice within its guarantee at once: it stays at the lower bound. Limit: least and most within the "
-        "bounds, give or take 0.1 % or 10 us.",
+        "nef pings phone1 in the default slice while the slice `video` fills three links of the path in both "
+        "directions, core to region to gNB to cell, with full frames (central to phone2 and back, at 102 % of the "
+        "rate). Theory: a line that sends slices packet by packet lets a packet wait for at most the one that is being "
+        "sent, at each of the three, each way: between the idle round trip and that much more. insitu's slices share a "
+        "link by HTB, whose burst lends the line to a slice within its guarantee at once: it stays at the lower bound. "
+        "Limit: least and most within the bounds, give or take 0.1 % or 10 us.",
         ("delay, both ways", "rate", "frame, B", "theory, ms", "least, ms", "mean, ms", "most, ms"),
         [saturated_case(rate, delay) for delay in ROUND_TRIPS for rate in RTT_RATES],
     )
 
 
 def saturated_case(rate: str, round_trip_ms: float) -> Case:
-    text = rtt_scenario(rate, round_trip_ms).replace("core: {rate: RATE", "core: {rate: RATE")
+    text = rtt_scenario(rate, round_trip_ms)
     plan = plan_of(text)
     there = lines(plan, "nef", "phone1")
     frame_s = theory.serialisation(RATES[rate], FULL_FRAME) / SECOND
@@ -267,9 +270,10 @@ PROBE = 100  # bytes of payload
 def chance() -> Section:
     return Section(
         "Loss and jitter",
-        f"{PROBES} UDP probes one way over one hop, with the kernel's time stamps. Counts: the 99 % interval of what was set (binomial; for "
-        "Gilbert–Elliott that of the Markov chain). Distributions: delays by Kolmogorov–Smirnov's test, lengths of loss bursts by the chi² test "
-        "against the geometric distribution. Limit: inside the interval, p of at least 0.01.",
+        f"{PROBES} UDP probes one way over one hop, with the kernel's time stamps. Counts: the 99 % interval of what was"
+        " set (binomial; for Gilbert–Elliott that of the Markov chain). Distributions: delays by Kolmogorov–Smirnov's "
+        "test, lengths of loss bursts by the chi² test against the geometric distribution. Limit: inside the interval, "
+        "p of at least 0.01.",
         ("set", "figure", "theory", "measured", "p"),
         [
             *(loss_case(percent) for percent in (0.1, 1.0, 10.0)),
@@ -280,7 +284,8 @@ def chance() -> Section:
                 jitter_case(
                     name,
                     "{rate: RATE, delay: 50 ms}",
-                    f"tc qdisc change dev {{port}} parent 1:1 netem rate 1gbit delay 50ms 5ms distribution {name} limit 10000",
+                    f"tc qdisc change dev {{port}} parent 1:1 netem rate 1gbit delay 50ms 5ms distribution {name} limit "
+                    "10000",
                     lambda centre, _, name=name: theory.table(
                         centre, 5 * MS, theory.read_table((TABLES / f"{name}.dist").read_text())
                     ),  # type: ignore[misc]
@@ -388,8 +393,9 @@ def jitter_case(kind: str, core: str, change: str, distribution: Callable[[float
 def queues() -> Section:
     return Section(
         "Queues",
-        "A burst of full UDP frames, faster than the link, meets a FIFO queue: how many arrive, and how long the last one took. Theory: "
-        "Lindley's recursion with a finite room; what is under way on the link takes room too. Limit: as many arrive, each within 10 us of its time.",
+        "A burst of full UDP frames, faster than the link, meets a FIFO queue: how many arrive, and how long the last "
+        "one took. Theory: Lindley's recursion with a finite room; what is under way on the link takes room too. Limit:"
+        " as many arrive, each within 10 us of its time.",
         (
             "rate",
             "delay",
@@ -450,8 +456,9 @@ def queue_case(rate: str, delay: str, count: int, interval_ns: int) -> Case:
 def long_path() -> Section:
     return Section(
         "One TCP flow on a long fat path",
-        "iperf3, cubic, one hop of 10 Gbit/s and 50 ms (round trip 100 ms), buffers as the plan sets them (twice the bandwidth-delay product); "
-        "10 virtual seconds, of which the last 5 are counted. Limit: 1 % of the framing limit.",
+        "iperf3, cubic, one hop of 10 Gbit/s and 50 ms (round trip 100 ms), buffers as the plan sets them (twice the "
+        "bandwidth-delay product); 10 virtual seconds, of which the last 5 are counted. Limit: 1 % of the framing "
+        "limit.",
         ("rate", "delay", "theory, Mbit/s", "measured, Mbit/s", "error"),
         [long_path_case()],
     )

@@ -21,8 +21,9 @@ PAGE = guests.PROJECT / "docs" / "fidelity.md"
 VERDICTS = guests.PROJECT / "docs" / "fidelity.json"
 INTRODUCTION = """# Fidelity
 
-What the network does beside what theory says, measured in the guest with the virtual clock. `make fidelity` writes this page again; it takes under half an
-hour on 2 cores and ends with an error when a limit is missed. The figures do not depend on how busy the machine is, except in tables that say "wall time".
+What the network does beside what theory says, measured in the guest with the virtual clock. `make fidelity` writes this page
+again; it takes under half an hour on 2 cores and ends with an error when a limit is missed. The figures do not depend on how
+busy the machine is, except in tables that say "wall time".
 """
 
 

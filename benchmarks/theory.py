@@ -104,7 +104,7 @@ def fifo(
 
 
 class Gilbert(NamedTuple):
-    """Gilbert–Elliott: a chain of a good and a bad state, each with its loss (Elliott 1963; Salsano et al. 2009, as in tc-netem(8)).
+    """Gilbert–Elliott: a chain of a good and a bad state, each with its loss (Elliott 1963; as in tc-netem(8)).
 
     `enter` and `leave` are the chances, at each packet, to go into and out of the bad state.
     """

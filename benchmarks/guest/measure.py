@@ -59,7 +59,7 @@ def pings(network: Any, source: str, target: str, count: int, interval_s: float,
 
 
 def iperf(network: Any, source: str, target: str, options: str, skip_s: float) -> dict[str, Any]:
-    """Payload per second as iperf3's receiver counted it: in all, or in its intervals after `skip_s` but the last, which is not whole.
+    """Payload per second as iperf3's receiver counted it: in all, or in its whole intervals after `skip_s`.
 
     The receiver is iperf3's client (-R): one that sends waits for the end of the test without sleeping, and the clock stands still.
     """
@@ -79,7 +79,7 @@ def iperf(network: Any, source: str, target: str, options: str, skip_s: float) -
 
 
 def series(network: Any, source: str, target: str, count: int, interval_ns: int, payload: int) -> dict[str, Any]:
-    """One-way delays of UDP probes, ns by the receiving kernel's stamps: none for one that did not come, two for one that came twice."""
+    """One-way delays of UDP probes, ns by the receiving kernel's stamps: a list for each, empty if it did not come."""
     out = OUT / "probes.json"
 
     def receive(channel: processes.Channel) -> None:
@@ -125,7 +125,7 @@ def arrivals(sink: socket.socket) -> Iterator[tuple[int, int]]:
 
 
 def ping_beside(network: Any, floods: list[dict[str, Any]], ping_start_s: float, **arguments: Any) -> dict[str, Any]:
-    """`pings` while UDP floods run; each has source, target, port, rate_bps, start_s and seconds. `full`: they filled their links."""
+    """`pings` while UDP floods run, each with the arguments of `send_flood`. `full`: they sent all they should."""
 
     def sender(flood: dict[str, Any]) -> Callable[[processes.Channel], None]:
         return lambda _: send_flood(network, begin, **flood)
