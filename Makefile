@@ -4,7 +4,7 @@ APT := mininet openvswitch-switch iproute2 iputils-ping psmisc iptables vlan eth
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STAMP := .venv/set-up-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
 
-.PHONY: demo test lint setup benchmark record
+.PHONY: demo test lint setup benchmark record fidelity
 
 demo: setup
 	.venv/bin/insitu vm build
@@ -25,7 +25,11 @@ record: setup
 
 benchmark: setup
 	.venv/bin/python benchmarks/campus.py
-	.venv/bin/python benchmarks/datapath.py
+	.venv/bin/python -m benchmarks.datapath
+
+fidelity: setup
+	.venv/bin/insitu vm build
+	.venv/bin/python -m benchmarks.fidelity
 
 setup: $(STAMP)
 

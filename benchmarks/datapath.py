@@ -1,9 +1,8 @@
-"""Bytes per second of wall time that a download takes through the network: `python benchmarks/datapath.py [ROUNDS]` prints a table,
+"""Bytes per second of wall time that a download takes through the network: `python -m benchmarks.datapath [ROUNDS]` prints a table,
 its conditions, and what the wall time of a download goes to (by perf, if that is there).
 """
 
 import os
-import platform
 import re
 import shutil
 import subprocess
@@ -13,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.tables import Row, Table
 from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
 from scenarios import plan as plans
@@ -32,6 +32,7 @@ BLOCK = 16_000_000
 CARRIERS = {"ours": "our delivery, verified", "plain": "plain sockets", "aiohttp": "aiohttp GET"}
 LINKS = ("2", "4")  # a host is no less from any other
 PROFILED = ("1 Gbit/s", "ours,4,")
+LIMITS = {("exact", "1 Gbit/s"): 200, ("bulk", "1 Gbit/s"): 500}  # MB/s of wall time, our delivery over 4 links
 SCENARIO = """
 name: datapath
 network:
@@ -68,9 +69,9 @@ class Profile:
                 [*record, "sleep", "0.4"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
 
-    def lines(self) -> Iterator[str]:
+    def lines(self) -> Iterator[tuple[float, str]]:
+        """(% of the guest's time, what for); nothing where the transfer was too short, or perf may not record."""
         if self._perf is None or self._perf.wait() != 0:
-            yield "  (the transfer was too short, or perf may not record here)"
             return
         report = ["perf", "report", "-i", str(self._file), "--stdio", "-q", "--sort", "dso,sym"]
         text = subprocess.run(
@@ -81,7 +82,7 @@ class Profile:
             if found := re.match(r"\s*([\d.]+)%\s+(.+?)\s+\[([.k])\]\s+(\S+)", line):
                 shares[_part(found[2], found[3], found[4])] += float(found[1])
         total = sum(shares.values())
-        yield from (f"  {100 * share / total:3.0f} %  {part}" for part, share in shares.most_common())
+        yield from ((100 * share / total, part) for part, share in shares.most_common())
 
 
 def _part(file: str, level: str, symbol: str) -> str:
@@ -92,8 +93,10 @@ def _part(file: str, level: str, symbol: str) -> str:
     return next((part for part, pattern in PARTS if re.search(pattern, symbol)), "other parts of the guest's kernel")
 
 
-def measure(kernel: Kernel, rate: str, segments: str, rounds: int) -> tuple[dict[tuple[str, str], float], list[str]]:
-    """The best MB/s of each carrier over each number of links, and lines of a profile."""
+def measure(
+    kernel: Kernel, rate: str, segments: str, rounds: int
+) -> tuple[dict[tuple[str, str], float], list[tuple[float, str]]]:
+    """The best MB/s of each carrier over each number of links, and a profile."""
     with tempfile.TemporaryDirectory(prefix="insitu-datapath-") as folder:
         out = Path(folder)
         plan = _plan(out, rate, segments)
@@ -129,27 +132,34 @@ def _plan(out: Path, rate: str, segments: str) -> Plan:
     return plan
 
 
-def main() -> None:
-    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+def tables(rounds: int) -> list[Table]:
+    """MB per second of wall time, and what it goes to."""
     kernel = find_or_build(lambda line: print(line, file=sys.stderr))
     sizes = " or ".join(f"{count * BLOCK // 10**6} MB ({segments})" for segments, count in BLOCKS.items())
-    print(f"MB per second of wall time; {sizes} in blocks of {BLOCK // 10**6} MB, the best of {rounds}")
-    print(
-        f"{platform.platform()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}; guest's kernel {kernel.version}"
-    )
     columns = [(carrier, links) for carrier in CARRIERS for links in LINKS]
-    print(f"{'':22}" + "".join(f"{text:>24}" for text in CARRIERS.values()))
-    print(f"{'':22}" + "".join(f"{f'{links} links':>12}" for _, links in columns))
-    profiles = {}
+    names = tuple(f"{CARRIERS[carrier]}, {links} links" for carrier, links in columns)
+    rows, profiles = [], []
     for segments in BLOCKS:
         for rate in RATES:
             speeds, lines = measure(kernel, rate, segments, rounds)
-            print(f"{segments:8}{rate:14}" + "".join(f"{speeds[column]:12.0f}" for column in columns), flush=True)
-            if lines:
-                profiles[segments] = lines
-    for segments, lines in profiles.items():
-        print(f"What the guest's wall time goes to: our delivery, {PROFILED[0]}, 4 links, {segments} segments")
-        print("\n".join(lines))
+            limit = LIMITS.get((segments, rate))
+            holds = None if limit is None else speeds["ours", "4"] >= limit
+            rows.append(Row((segments, rate, *(f"{speeds[column]:.0f}" for column in columns)), holds))
+            profiles += [Row((segments, f"{share:.0f} %", part)) for share, part in lines]
+    note = (
+        f"MB per second of wall time: {sizes} in blocks of {BLOCK // 10**6} MB, the best of {rounds}, on {os.cpu_count()} CPUs with a load "
+        f"of {os.getloadavg()[0]:.1f}. Limit at {PROFILED[0]}: our delivery over 4 links carries {LIMITS['exact', PROFILED[0]]} (exact) "
+        f"or {LIMITS['bulk', PROFILED[0]]} (bulk)."
+    )
+    made = [Table("Speed of the data path (wall time)", note, ("segments", "rate", *names), rows, wall=True)]
+    if profiles:
+        what = f"Of the guest's wall time: our delivery, {PROFILED[0]}, 4 links."
+        made.append(Table("What bounds it (wall time)", what, ("segments", "share", "part"), profiles, wall=True))
+    return made
+
+
+def main() -> None:
+    print("\n".join(table.markdown() for table in tables(int(sys.argv[1]) if len(sys.argv) > 1 else 3)))
 
 
 if __name__ == "__main__":

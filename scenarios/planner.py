@@ -20,6 +20,7 @@ GUEST_MEMORY_MB = 3072
 CAPTURED_BYTES = 256  # of each packet: every header, and the head of an HTTP request
 CAPTURED_PACKETS = 250_000  # of each capture: with the 16 bytes that pcap adds to each, at most 68 MB
 LEAST_TCP_BUFFER = 4 << 20
+MOST_TCP_BUFFER = (1 << 31) - 1  # the kernel's; TCP's window has at most 1 GiB (RFC 7323, 2.3), half of it
 HERE = LinkSpec.model_validate(
     {"rate": "40 Gbit/s", "delay": "10 us"}
 )  # from a switch to the host that stands beside it
@@ -267,7 +268,7 @@ def _tcp_buffer(scenario: Scenario) -> int:
             for links in (path[:-1], path):
                 round_trip = 2 * (sum(delay for _, delay in links) + farthest)
                 largest = max(largest, min(rate for rate, _ in links) * round_trip // (8 * SECOND))
-    return max(LEAST_TCP_BUFFER, 2 * largest)
+    return min(max(LEAST_TCP_BUFFER, 2 * largest), MOST_TCP_BUFFER)
 
 
 def _slowest_way(spec: LinkSpec) -> tuple[int, int]:
