@@ -147,9 +147,9 @@ def tables(rounds: int) -> list[Table]:
             rows.append(Row((segments, rate, *(f"{speeds[column]:.0f}" for column in columns)), holds))
             profiles += [Row((segments, f"{share:.0f} %", part)) for share, part in lines]
     note = (
-        f"MB per second of wall time: {sizes} in blocks of {BLOCK // 10**6} MB, the best of {rounds}, on {os.cpu_count()} CPUs with a load "
-        f"of {os.getloadavg()[0]:.1f}. Limit at {PROFILED[0]}: our delivery over 4 links carries {LIMITS['exact', PROFILED[0]]} (exact) "
-        f"or {LIMITS['bulk', PROFILED[0]]} (bulk)."
+        f"MB per second of wall time: {sizes} in blocks of {BLOCK // 10**6} MB, the best of {rounds}, on {os.cpu_count()} "
+        f"CPUs with a load of {os.getloadavg()[0]:.1f}. Limit at {PROFILED[0]}: our delivery over 4 links carries "
+        f"{LIMITS['exact', PROFILED[0]]} (exact) or {LIMITS['bulk', PROFILED[0]]} (bulk)."
     )
     made = [Table("Speed of the data path (wall time)", note, ("segments", "rate", *names), rows, wall=True)]
     if profiles:

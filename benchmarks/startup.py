@@ -207,9 +207,9 @@ def table(wanted: Sequence[str] = ("100", "1000", "hour")) -> Table:
             else startup_rows(int(devices), int(slices or (20 if int(devices) <= 100 else 3)))
         )
     note = (
-        f"By `insitu run`, 4 gNBs, services included, on {os.cpu_count()} CPUs (one for the guest) with a load of {os.getloadavg()[0]:.1f}. "
-        "Stock Mininet makes the same nodes and links, without slices and controller, in the same guest, with its limit of open files "
-        "lowered, which alone makes it five times faster."
+        f"By `insitu run`, 4 gNBs, services included, on {os.cpu_count()} CPUs (one for the guest) with a load of "
+        f"{os.getloadavg()[0]:.1f}. Stock Mininet makes the same nodes and links, without slices and controller, in the same "
+        "guest, with its limit of open files lowered, which alone makes it five times faster."
     )
     return Table("Starting (wall time)", note, ("network", "what", "wall", "CPU", "limit"), rows, wall=True)
 

@@ -17,7 +17,7 @@ FRAME_BYTES = FRAME_BITS // 8
 # What a class may make up for after a pause. A netem behind it paces a plain link, so that this only has to cover the timer's
 # steps. With a wire it is how far a queue's end is off, and how late a timer may be: never under the virtual clock.
 BURST_BYTES, FAST_BURST_BYTES, FAST = 16_000, 128_000, 40 * 10**9
-WIRED_BURST_NS = {"virtual": 10_000, "real": 200_000}
+WIRED_BURST_NS = {"virtual": 1_000, "real": 200_000}
 
 Clock = Literal["virtual", "real"]
 

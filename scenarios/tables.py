@@ -4,7 +4,7 @@ import csv
 import io
 from bisect import bisect_right
 from fractions import Fraction
-from statistics import NormalDist, fmean
+from statistics import NormalDist, fmean, pstdev
 from typing import NamedTuple
 
 SCALE = 8192  # netem's unit of a deviation (NETEM_DIST_SCALE)
@@ -72,22 +72,21 @@ def _normal() -> list[int]:
 
 
 def _pareto() -> list[int]:
-    """Quantiles of Pareto's distribution with shape 3 (as in iproute2), its tail cut, with mean 0 and deviation 1 after that.
+    """Quantiles of Pareto's distribution with shape 3 (as in iproute2) without its far tail, for mean 0 and deviation 1.
 
-    The tail ends at 3.7 deviations: a table's values have 16 bits, four deviations.
+    A table's values have 16 bits, so what is over four deviations is left out.
     """
-    quantiles = [(1 - (i + 0.5) / _POINTS) ** (-1 / 3) for i in range(_POINTS)]
-    low, high = 1.0, 2.0  # in units of the distribution's own deviation: the more is cut, the wider the rest has to be
+    low, high = 2.0, 100.0  # where the tail ends, in units of the least value
     for _ in range(50):
-        width = (low + high) / 2
-        table = _centred([min(width * (q - 1.5) / 0.75**0.5, 3.7) for q in quantiles])
-        low, high = (width, high) if fmean(v * v for v in table) < 1 else (low, width)
+        end = (low + high) / 2
+        table = _standard([(1 - (i + 0.5) / _POINTS * (1 - end**-3)) ** (-1 / 3) for i in range(_POINTS)])
+        low, high = (end, high) if table[-1] * SCALE < _MOST else (low, end)
     return [_cut(value) for value in table]
 
 
-def _centred(values: list[float]) -> list[float]:
-    mean = fmean(values)
-    return [value - mean for value in values]
+def _standard(values: list[float]) -> list[float]:
+    mean, deviation = fmean(values), pstdev(values)
+    return [(value - mean) / deviation for value in values]
 
 
 def _cut(deviations: float) -> int:

@@ -191,8 +191,7 @@ class Network(mininet.net.Mininet):
                 segments.split_before_host(other.wire or other.interface)
             with self._at(end) as there:
                 if self.plan.segments == "exact":
-                    index = socket.if_nametoindex(end.interface)
-                    segments.merge_received(there, end.interface, index, other.shape.rate_bps)
+                    segments.merge_received(end.interface, other.shape.rate_bps)
                 if self.plan.machine.datapath == "netdev":
                     # A veth leaves checksums out, for its packets do not leave the kernel; but this datapath takes them out of it
                     offload.switch(end.interface, offload.CHECKSUMS, False)

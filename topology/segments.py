@@ -1,26 +1,21 @@
 """Segments of TCP and how many of them the kernel handles at once.
 
 `exact`: on every link one packet is one segment. Only a host merges what has arrived in order (generic receive offload, as a
-network card's driver does), because calling TCP and its reader for each packet takes most of the wall time. A packet that ends
-a message is not held, nor is anything but TCP.
+network card's driver does), because calling TCP and its reader for each packet takes most of the wall time. A packet that comes
+close behind others may wait for the next one meanwhile, WAIT_NS at most; one that comes alone does not.
 
 `bulk`: packets of up to 64 kB travel as one, which is several times faster; loss, queue limits and shares act on them as one.
 """
 
 import ctypes
 import os
-import socket
-import struct
 from pathlib import Path
 
 from topology import offload
-from topology.netlink import ACK, REQUEST, RTM_NEWLINK, Message, Netlink, attribute
 
 MOST = {"exact": 1, "bulk": 65535}  # segments in a packet on a link
-FRAME_BITS = 1514 * 8
-HELD_NS = 500_000  # for which merging may hold the first of many packets: 64 kB at 1 Gbit/s
-LARGEST = 65536  # bytes, the kernel's default
-_IFLA_GRO_IPV4_MAX_SIZE = 64
+LEAST_RATE_BPS = 10**9
+WAIT_NS = 24_000  # for the next packet: the time of two full ones at that rate
 _MNT_DETACH = 2
 _SYSFS = Path("/run/insitu-sysfs")
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -31,20 +26,14 @@ def split_before_host(interface: str) -> None:
     offload.switch(interface, offload.SEGMENTATION, False)
 
 
-def merge_received(netlink: Netlink, interface: str, index: int, rate_bps: int) -> None:
+def merge_received(interface: str, rate_bps: int) -> None:
     """At a host's interface, in this thread's namespace, to which its link sends at a rate.
 
-    Where fewer than four would be merged within HELD_NS, under 100 Mbit/s, none are: there is little to save.
+    Under 1 Gbit/s there is little to save, and a packet would wait longer for the next.
     """
-    packets = rate_bps * HELD_NS // (FRAME_BITS * 10**9)
-    if packets < 4:
+    if rate_bps < LEAST_RATE_BPS:
         return
-    size = struct.pack("=I", min(LARGEST, packets * 1514))
-    body = struct.pack("=BxHiII", socket.AF_UNSPEC, 0, index, 0, 0) + attribute(_IFLA_GRO_IPV4_MAX_SIZE, size)
-    netlink.request([Message(RTM_NEWLINK, REQUEST | ACK, body, f"{interface}: merged size")])
-    # The wait for the next packet, which comes after one packet's time, or later from a slower link before this one
-    wait_ns = 2 * FRAME_BITS * 10**9 // min(rate_bps, 10**9)
-    _write_settings(interface, gro_flush_timeout=wait_ns, napi_defer_hard_irqs=1)
+    _write_settings(interface, gro_flush_timeout=WAIT_NS, napi_defer_hard_irqs=1)
     offload.switch(interface, offload.MERGING, True)
 
 
