@@ -20,6 +20,7 @@ GUEST_MEMORY_MB = 3072
 CAPTURED_BYTES = 256  # of each packet: every header, and the head of an HTTP request
 CAPTURED_PACKETS = 250_000  # of each capture: with the 16 bytes that pcap adds to each, at most 68 MB
 LEAST_TCP_BUFFER = 4 << 20
+FILLING = 13_000_000  # ns
 MOST_TCP_BUFFER = (1 << 31) - 1  # the kernel's; TCP's window has at most 1 GiB (RFC 7323, 2.3), half of it
 HERE = LinkSpec.model_validate(
     {"rate": "40 Gbit/s", "delay": "10 us"}
@@ -258,10 +259,13 @@ def _directions(scenario: Scenario) -> list[LinkSpec]:
 
 
 def _tcp_buffer(scenario: Scenario) -> int:
-    """Twice the largest bandwidth-delay product of any path from the central site, so that one flow can fill it."""
+    """Twice the largest bandwidth-delay product of any path from the central site, so that one flow can fill it.
+
+    At least 13 ms at the fastest link's rate: 64 MB at 40 Gbit/s, where less does not fill a link of no delay.
+    """
     own = [device.link for device in scenario.devices if device.link is not None]
     farthest = max((_slowest_way(spec)[1] for spec in own), default=0)
-    largest = 0
+    largest = max(way.rate for way in _directions(scenario)) // 8 * FILLING // SECOND // 2
     for region in scenario.network.regions:
         for gnb in region.gnbs:
             path = [_slowest_way(spec) for spec in (scenario.network.core, region.link, gnb.link, gnb.radio)]

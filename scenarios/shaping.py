@@ -12,7 +12,7 @@ from scenarios.tables import FRAME_BITS, SCALE, SECOND, Distribution
 
 QUEUEING = SECOND // 20  # a port holds 50 ms of traffic where nothing else is said
 SMALLEST_FRAME_BITS = 60 * 8
-FEWEST_PACKETS = 100
+FEWEST_PACKETS = 20  # an initial window of TCP, twice (RFC 6928)
 FRAME_BYTES = FRAME_BITS // 8
 # What a class may make up for after a pause. A netem behind it paces a plain link, so that this only has to cover the timer's
 # steps. With a wire it is how far a queue's end is off, and how late a timer may be: never under the virtual clock.
