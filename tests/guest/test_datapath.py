@@ -39,8 +39,9 @@ def test_a_packet_on_a_link_is_one_segment_unless_bulk_is_asked_for(measured: di
     assert max(measured["link"]) == FULL if measured["segments"] == "exact" else max(measured["link"]) > 10 * FULL
 
 
-def test_a_host_is_given_many_at_once(measured: dict[str, Any]) -> None:
-    assert max(measured["host"]) > 2 * FULL
+def test_a_host_is_given_many_at_once_where_that_saves_time(measured: dict[str, Any]) -> None:
+    many = measured["segments"] == "bulk" or measured["rate_bps"] >= 10**9
+    assert max(measured["host"]) > 2 * FULL if many else max(measured["host"]) == FULL
 
 
 def test_one_flow_has_the_framing_limit(measured: dict[str, Any]) -> None:

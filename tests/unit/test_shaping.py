@@ -132,11 +132,14 @@ def test_a_link_that_changes_has_wires_and_its_changes_are_in_order() -> None:
 
 
 def test_the_queues_length_stays_when_the_rate_changes_and_the_shares_follow() -> None:
-    plan = planned(dynamics=[{"link": "square-radio", "at": "1 s", "rate": "10 Mbit/s"}], slices=[{"name": "default"}])
+    plan = planned(
+        dynamics=[{"link": "square-radio", "at": "1 s", "rate": "10 Mbit/s"}],
+        slices=[{"name": "gold", "guarantee": "60 %"}],
+    )
     before = _ends(plan, "square-radio")[0]
     after = plan.changes[0]
     assert after.shape.queue == before.shape.queue
-    assert after.queues[0].rate_bps == 10_000_000
+    assert [queue.rate_bps for queue in after.queues] == [4_000_000, 6_000_000]
 
 
 def test_a_mahimahi_trace_becomes_changes(tmp_path: Any) -> None:
