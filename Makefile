@@ -25,7 +25,6 @@ record: setup
 
 benchmark: setup
 	.venv/bin/python benchmarks/campus.py
-	.venv/bin/python -m benchmarks.datapath
 
 fidelity: setup
 	.venv/bin/insitu vm build

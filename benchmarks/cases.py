@@ -461,7 +461,7 @@ def queue_case(rate: str, delay: str, count: int, interval_ns: int, queue: str =
 def long_path() -> Section:
     return Section(
         "One TCP flow on a long fat path",
-        "iperf3, cubic, one hop of 10 Gbit/s and 50 ms (round trip 100 ms), buffers as the plan sets them (twice the "
+        "iperf3, cubic, one hop of 10 Gbit/s and 50 ms (round trip 100 ms), buffers as the plan sets them (three times the "
         "bandwidth-delay product); 10 virtual seconds, of which the last 5 are counted. Limit: 1 % of the framing "
         "limit.",
         ("rate", "delay", "theory, Mbit/s", "measured, Mbit/s", "error"),

@@ -259,7 +259,8 @@ def _directions(scenario: Scenario) -> list[LinkSpec]:
 
 
 def _tcp_buffer(scenario: Scenario) -> int:
-    """Twice the largest bandwidth-delay product of any path from the central site, so that one flow can fill it.
+    """Three times the largest bandwidth-delay product of any path from the central site, so that one flow can fill it: over half
+    of a socket's memory is the kernel's own; with four times, slow start overruns the queue of 50 ms.
 
     At least 13 ms at the fastest link's rate: 64 MB at 40 Gbit/s, where less does not fill a link of no delay.
     """
@@ -272,7 +273,7 @@ def _tcp_buffer(scenario: Scenario) -> int:
             for links in (path[:-1], path):
                 round_trip = 2 * (sum(delay for _, delay in links) + farthest)
                 largest = max(largest, min(rate for rate, _ in links) * round_trip // (8 * SECOND))
-    return min(max(LEAST_TCP_BUFFER, 2 * largest), MOST_TCP_BUFFER)
+    return min(max(LEAST_TCP_BUFFER, 3 * largest), MOST_TCP_BUFFER)
 
 
 def _slowest_way(spec: LinkSpec) -> tuple[int, int]:
