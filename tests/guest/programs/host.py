@@ -142,7 +142,13 @@ def overdue() -> str:
     """What is said of a run that does not end."""
     try:
         native.run(
-            ["sleep", "1000"], OUT / "overdue", wall_limit_s=3, cwd=Path("/"), env={}, mounts=MOUNTS, on_poll=lambda _: None
+            ["sleep", "1000"],
+            OUT / "overdue",
+            wall_limit_s=3,
+            cwd=Path("/"),
+            env={},
+            mounts=MOUNTS,
+            on_poll=lambda _: None,
         )
     except MachineError as error:
         return str(error)
