@@ -10,8 +10,8 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks import datapath, guests, startup
-from benchmarks.cases import Section, sections
+from benchmarks import datapath, guests, impairments, round_trips, startup, throughput
+from benchmarks.cases import Section
 from benchmarks.network import SEED
 from benchmarks.tables import Row, Table
 from insitu.vm.kernel import Kernel, find_or_build
@@ -81,6 +81,17 @@ def verdicts(tables: Sequence[Table]) -> str:
         for row in table.rows
     ]
     return json.dumps(found, indent=0, ensure_ascii=False) + "\n"
+
+
+def sections() -> list[Section]:
+    return [
+        throughput.goodput(),
+        round_trips.idle(),
+        round_trips.saturated(),
+        impairments.chance(),
+        impairments.queues(),
+        throughput.long_path(),
+    ]
 
 
 def chosen_sections(words: Sequence[str]) -> list[Section]:

@@ -20,6 +20,7 @@ class Paths:
 
     def __init__(self, plan: Plan) -> None:
         self.hosts = {host.name: host for host in plan.hosts}
+        self._first = {link.name: link.ends[0].node for link in plan.links}
         self._switches = [switch.name for switch in plan.switches]
         self._neighbours: dict[str, list[tuple[str, Hop]]] = {name: [] for name in self._switches}
         self._attached: dict[str, Hop] = {}  # host -> the hop that reaches it
@@ -57,9 +58,11 @@ class Paths:
             hops.append(self.next_hop(switch, destination))
         return hops
 
-    def links_between(self, source: str, destination: str) -> list[str]:
-        """The names of all links from host to host."""
-        return [self._attached[source].link, *(hop.link for hop in self.path(source, destination))]
+    def ends_between(self, source: str, destination: str) -> list[tuple[str, int]]:
+        """All links from host to host, each with the number of its end that sends."""
+        senders = [(self._attached[source].link, source)]
+        senders += [(hop.link, hop.switch) for hop in self.path(source, destination)]
+        return [(link, int(node != self._first[link])) for link, node in senders]
 
     def _tree(self, root: str) -> Mapping[str, Hop]:
         """Switch -> its hop towards the root."""

@@ -33,7 +33,7 @@ class Reservation(NamedTuple):
     server: str
     requested_bps: int
     granted_bps: int
-    links: list[str]
+    links: list[tuple[str, int]]  # with the end that sends to the device
     started_ns: int  # of the calendar
     duration_s: int
     request: dict[str, Any]  # as it was asked for
@@ -84,18 +84,20 @@ class Asked(NamedTuple):
 
 
 class Book:
-    """All sessions, and what each link of each slice has left."""
+    """All sessions, and what each slice has left of each link, in the direction of the download."""
 
     def __init__(self, plan: Plan, paths: Paths) -> None:
         self._plan, self._paths = plan, paths
         self._slices = {entry.name: entry for entry in plan.slices}
-        self._rates = {link.name: min(end.shape.rate_bps for end in link.ends) for link in plan.links}
+        self._rates = {
+            (link.name, number): end.shape.rate_bps for link in plan.links for number, end in enumerate(link.ends)
+        }
         self._policy = SLICING[plan.policies.slicing]
         self.sessions: dict[str, Reservation] = {}
 
     def decide(self, asked: Asked, now_ns: int) -> tuple[Reservation, Decision]:
         """What the policy gives, and whether that is "granted", "reduced" or "refused"; nothing is reserved yet."""
-        links = self._paths.links_between(asked.server, asked.device)
+        links = self._paths.ends_between(asked.server, asked.device)
         granted = self._grant(asked.slice, links, asked.rate_bps)
         decision: Decision = "refused" if granted <= 0 else "granted" if granted >= asked.rate_bps else "reduced"
         reservation = Reservation(
@@ -119,17 +121,17 @@ class Book:
         for session in moving:
             del self.sessions[session.id]
         for session in moving:
-            links = self._paths.links_between(session.server, session.device)
+            links = self._paths.ends_between(session.server, session.device)
             granted = self._grant(session.slice, links, session.requested_bps)
             self.sessions[session.id] = session._replace(links=links, granted_bps=granted)
 
-    def _grant(self, slice_name: str, links: list[str], requested_bps: int) -> int:
+    def _grant(self, slice_name: str, links: list[tuple[str, int]], requested_bps: int) -> int:
         share = self._slices[slice_name].guarantee
         guarantees = {link: int(self._rates[link] * share) for link in links}
         free = min(guarantees[link] - self._used(link, slice_name) for link in links)
         return self._policy.grant(View(requested_bps, min(guarantees.values()), max(0, free)))
 
-    def _used(self, link: str, slice_name: str) -> int:
+    def _used(self, link: tuple[str, int], slice_name: str) -> int:
         return sum(s.granted_bps for s in self.sessions.values() if s.slice == slice_name and link in s.links)
 
 

@@ -148,7 +148,7 @@ class UserEquipment:
             download=download,
             model=model,
             time_left_ns=self._device.deadline_ns - (self._recorder.now() - began),
-            channel_bps=self._radio_bps(attachment.gnb),
+            channel_bps=min(self._rate_down(f"{attachment.gnb}-radio"), self._rate_down(f"{self._device.host}-link")),
             memory_bytes=self._device.memory_bytes,
             macs_per_s=self._device.macs_per_s,
             infer_interval_ns=self._device.infer_interval_ns,
@@ -217,8 +217,9 @@ class UserEquipment:
     def _library(self, host: str) -> Library:
         return next(library for library in self._plan.libraries if library.host == host)
 
-    def _radio_bps(self, gnb: str) -> int:
-        return next(link for link in self._plan.links if link.name == f"{gnb}-radio").ends[0].shape.rate_bps
+    def _rate_down(self, link: str) -> int:
+        """The second end is the one nearer to the core."""
+        return next(entry for entry in self._plan.links if entry.name == link).ends[1].shape.rate_bps
 
     def _from_factory(self) -> Running:
         """The base model in the variant that fits the device best, as it was sold."""

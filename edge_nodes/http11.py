@@ -1,7 +1,7 @@
 """HTTP/1.1 for bodies of many megabytes: between a socket and the memory where they stay, with nothing in between.
 
-aiohttp is woken for every few packets, collects a body in small pieces and joins them at the end. In the guest being woken takes
-40 us, and a page of memory that a process touches first as long as four packets on four links. Here the kernel writes a body
+aiohttp is woken for every few packets, collects a body in small pieces and joins them at the end. In the guest being woken is dear,
+and so is memory that a process touches first. Here the kernel writes a body
 where it stays, and wakes us for as much of it as the TCP window allows. A server lets aiohttp do all but send the body.
 """
 

@@ -214,8 +214,12 @@ def clean() -> None:
     from insitu import remains
 
     try:
+        done = False
         for line in remains.clean():
+            done = True
             click.echo(line)
+        if not done:
+            click.echo("nothing to remove", err=True)
     except OSError as error:
         _fail(_FAILED, str(error))
 

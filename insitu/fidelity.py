@@ -17,7 +17,7 @@ from scenarios.plan import Plan
 from topology import namespace, netlink
 
 SECOND = 1_000_000_000
-INTERVAL_NS = SECOND // 50  # between two samples of timers and packets: they take 3 % of a guest's core
+INTERVAL_NS = SECOND // 50  # between two samples of timers and packets: seldom enough not to load a guest's core
 PROBE_DELAY_NS = 5_000_000  # of the probe link, which carries nothing else
 _LAST_PACKET_S = 1.0  # in which a packet of the probe link that is still to come comes
 _ETHERTYPE = 0x88B5  # IEEE 802's own for experiments: nobody else's packets

@@ -9,7 +9,7 @@ from scenarios.expectation import figures, is_share
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, problem
 from scenarios.quantity import show
 from scenarios.schema import Device, Scenario, Situation
-from scenarios.shaping import timeline, too_short
+from scenarios.shaping import needs_wire, queue_problem, timeline, way_problem
 
 Place = tuple[str | int, ...]
 Finding = tuple[Place, str]
@@ -207,8 +207,11 @@ def written_links(scenario: Scenario) -> Iterator[tuple[Place, LinkSpec]]:
 
 def _links(scenario: Scenario) -> Iterator[Finding]:
     for place, spec in written_links(scenario):
-        if wrong := next(filter(None, (too_short(spec.towards(way)) for way in TOWARDS)), ""):
+        ways = [spec.towards(way) for way in TOWARDS]
+        if wrong := next(filter(None, map(queue_problem, filter(needs_wire, ways))), ""):
             yield (*place, "queue"), wrong
+        elif wrong := next(filter(None, map(way_problem, ways)), ""):
+            yield place, wrong
 
 
 def _dynamics(scenario: Scenario) -> Iterator[Finding]:
@@ -236,7 +239,10 @@ def _course(scenario: Scenario, place: Place, change: Dynamics, spec: LinkSpec, 
     for way in TOWARDS if change.towards is None else (change.towards,):
         same = [d for d in scenario.dynamics if d.link == change.link and d.towards in (None, way)]
         states = timeline(same, spec.towards(way), scenario.duration)
-        if wrong := next(filter(None, (problem(state) for _, state in states)), ""):
+        if wrong := queue_problem(spec.towards(way)):
+            yield place, wrong
+            return
+        if wrong := next(filter(None, (problem(state) or way_problem(state) for _, state in states)), ""):
             yield place, wrong
             return
         slowest = min((state.rate for _, state in states), default=spec.rate)

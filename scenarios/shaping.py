@@ -14,6 +14,7 @@ QUEUEING = SECOND // 20  # a port holds 50 ms of traffic where nothing else is s
 SMALLEST_FRAME_BITS = 60 * 8
 FEWEST_PACKETS = 20  # an initial window of TCP, twice (RFC 6928)
 FRAME_BYTES = FRAME_BITS // 8
+KERNEL_MOST = 2**32 - 1  # of bytes in a queue, of packets on a link
 # What a class may make up for after a pause. A netem behind it paces a plain link, so that this only has to cover the timer's
 # steps. With a wire it is how far a queue's end is off, and how late a timer may be: never under the virtual clock.
 BURST_BYTES, FAST_BURST_BYTES, FAST = 16_000, 128_000, 40 * 10**9
@@ -65,14 +66,24 @@ def queue_bytes(spec: LinkSpec, rate: int) -> int:
     return spec.queue.amount if spec.queue.unit == "bytes" else rate * spec.queue.amount // (8 * SECOND)
 
 
-def too_short(spec: LinkSpec) -> str:
-    """What is wrong with a queue that has no room for one full packet."""
-    if spec.queue is None or queue_bytes(spec, spec.rate) >= FRAME_BYTES:
+def queue_problem(spec: LinkSpec) -> str:
+    """What is wrong with the queue of a link with a wire: no room for one full packet, or more than the kernel counts."""
+    held = queue_bytes(spec, spec.rate)
+    if held > KERNEL_MOST:
+        return f"this queue would hold {show(held, 'size')}; the kernel's hold at most {KERNEL_MOST} B, so write less"
+    if held >= FRAME_BYTES:
         return ""
-    if spec.queue.unit == "bytes":
+    if spec.queue is not None and spec.queue.unit == "bytes":
         return f"a queue has to hold a full packet; write at least {FRAME_BYTES} B"
     least = -(-FRAME_BITS * SECOND // spec.rate)
     return f"a queue has to hold a full packet, at this rate {show(least, 'time')}; write at least that"
+
+
+def way_problem(spec: LinkSpec) -> str:
+    """What is wrong with a link on which more is under way than the kernel counts."""
+    if shape(spec, "virtual", wired=True).limit <= KERNEL_MOST:
+        return ""
+    return "more packets would be on their way than the kernel counts; lower the rate or the delay"
 
 
 def timeline(dynamics: Sequence[Dynamics], spec: LinkSpec, duration: int) -> list[tuple[int, LinkSpec]]:

@@ -49,13 +49,13 @@ class Trace(NamedTuple):
 
     def _delivered(self, since_ns: int, every_ns: int) -> int:
         """The rate of one step; a step without any delivery counts as one, for a link cannot have no rate."""
-        packets = self._count(since_ns + every_ns) - self._count(since_ns)
+        before = self._count(since_ns) if since_ns else 0  # a delivery at 0 ms is one of the first step's
+        packets = self._count(since_ns + every_ns) - before
         return max(1, packets) * FRAME_BITS * SECOND // every_ns // 8 * 8
 
     def _count(self, until_ns: int) -> int:
-        """Deliveries before a time since the trace's begin."""
+        """Deliveries up to a time since the trace's begin; the last line is the trace's length."""
         rounds, rest = divmod(until_ns, self.period_ns)
-        # A delivery at ms m is one at the end of that millisecond; the last one's m is the trace's length
         return rounds * len(self.deliveries_ms) + bisect_right(self.deliveries_ms, rest // MS)
 
 

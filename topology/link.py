@@ -64,6 +64,8 @@ class Interface(mininet.link.TCIntf):
             node=self.node.name, interface=self.name, port=0, shape=made, queues=queues, seed=seed, wire=self.wire
         )
         table = () if spec.distribution is None else spec.distribution.table
+        if self._shaped and self._shaped.shape.distribution and not table:
+            raise ValueError(f"{self.name}: the kernel does not take a distribution back; give another")
         with self._routing() as there:
             index = socket.if_nametoindex(self.name)
             there.request(tree.sending(end, index, change=tree.is_shaped(index, there)))
@@ -161,8 +163,10 @@ def _spec(where: str, params: Mapping[str, Any]) -> LinkSpec:
         first = error.errors()[0]
         place = ".".join(str(step) for step in first["loc"])
         raise ValueError(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
-    if wrong := shaping.too_short(spec):
+    if wrong := shaping.queue_problem(spec):
         raise ValueError(f"{where}: queue: {wrong}")
+    if wrong := shaping.way_problem(spec):
+        raise ValueError(f"{where}: {wrong}")
     return spec
 
 

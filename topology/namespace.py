@@ -9,7 +9,8 @@ from pathlib import Path
 
 FOLDER = Path("/run/netns")
 CLONE_NEWNET = 0x40000000
-MS_BIND = 0x1000
+MS_BIND, MNT_DETACH = 0x1000, 2
+_SYSFS = Path("/run/insitu-sysfs")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -35,7 +36,7 @@ def create(name: str) -> None:
 
 
 def remove(name: str) -> None:
-    _call("umount2", bytes(path(name)), 2)  # MNT_DETACH
+    _call("umount2", bytes(path(name)), MNT_DETACH)
     path(name).unlink()
 
 
@@ -64,6 +65,17 @@ def inside_of(file: Path) -> Iterator[None]:
             yield
         finally:
             _call("setns", before.fileno(), CLONE_NEWNET)
+
+
+@contextmanager
+def interfaces() -> Iterator[Path]:
+    """The folder of the interfaces of this thread's namespace in sysfs, of which each namespace has its own, for a while."""
+    _SYSFS.mkdir(exist_ok=True)
+    _call("mount", b"sysfs", bytes(_SYSFS), b"sysfs", 0, None)
+    try:
+        yield _SYSFS / "class" / "net"
+    finally:
+        _call("umount2", bytes(_SYSFS), MNT_DETACH)
 
 
 def tcp_socket(name: str) -> socket.socket:

@@ -7,18 +7,11 @@ close behind others may wait for the next one meanwhile, WAIT_NS at most; one th
 `bulk`: packets of up to 64 kB travel as one, which is several times faster; loss, queue limits and shares act on them as one.
 """
 
-import ctypes
-import os
-from pathlib import Path
-
-from topology import offload
+from topology import namespace, offload
 
 MOST = {"exact": 1, "bulk": 65535}  # segments in a packet on a link
 LEAST_RATE_BPS = 10**9
 WAIT_NS = 24_000  # for the next packet: the time of two full ones at that rate
-_MNT_DETACH = 2
-_SYSFS = Path("/run/insitu-sysfs")
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def split_before_host(interface: str) -> None:
@@ -33,22 +26,7 @@ def merge_received(interface: str, rate_bps: int) -> None:
     """
     if rate_bps < LEAST_RATE_BPS:
         return
-    _write_settings(interface, gro_flush_timeout=WAIT_NS, napi_defer_hard_irqs=1)
+    with namespace.interfaces() as folder:  # where alone these can be set
+        (folder / interface / "gro_flush_timeout").write_text(str(WAIT_NS))
+        (folder / interface / "napi_defer_hard_irqs").write_text("1")
     offload.switch(interface, offload.MERGING, True)
-
-
-def _write_settings(interface: str, **settings: int) -> None:
-    """Settings that are only in sysfs, of which each namespace has its own."""
-    _SYSFS.mkdir(exist_ok=True)
-    _call("mount", b"sysfs", bytes(_SYSFS), b"sysfs", 0, None)
-    try:
-        for name, value in settings.items():
-            (_SYSFS / "class" / "net" / interface / name).write_text(str(value))
-    finally:
-        _call("umount2", bytes(_SYSFS), _MNT_DETACH)
-
-
-def _call(function: str, *arguments: object) -> None:
-    if getattr(_libc, function)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"{function}: {os.strerror(number)}")

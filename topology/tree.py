@@ -27,9 +27,7 @@ _KIND, _OPTIONS, _STATS2 = 1, 2, 7
 _ROOT, _INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
 _HTB, _TOP, _NETEM, _HOOK = 0x00010000, 0x0001FFFF, 0x00100000, 0xFFFF0000
 _ALL_PROTOCOLS, _FIRST = 0x0300, 1 << 16  # htons(ETH_P_ALL), the filter's priority
-_QUANTUM = 1514  # bytes that a class may send before the next has its turn
-_FRAME = 1514
-
+_FRAME = 1514  # bytes of a full one: so much may a class send before the next has its turn
 
 Qdiscs = dict[int, dict[int, dict[int, bytes]]]  # of each interface, by its parent: a qdisc's attributes
 
@@ -131,11 +129,11 @@ def _classes(end: End) -> list[Queue]:
 
 def _whole(end: End) -> qdisc.HtbClass:
     rate = end.shape.rate_bps // 8
-    return qdisc.HtbClass(rate, rate, _ticks(end.shape.burst_ns), _QUANTUM)
+    return qdisc.HtbClass(rate, rate, _ticks(end.shape.burst_ns), _FRAME)
 
 
 def _share(end: End, queue: Queue) -> qdisc.HtbClass:
-    return qdisc.HtbClass(queue.rate_bps // 8, queue.ceiling_bps // 8, _ticks(end.shape.burst_ns), _QUANTUM)
+    return qdisc.HtbClass(queue.rate_bps // 8, queue.ceiling_bps // 8, _ticks(end.shape.burst_ns), _FRAME)
 
 
 def _ticks(burst_ns: int) -> int:
@@ -148,7 +146,7 @@ def _leaf(end: End, queue: Queue) -> qdisc.Qdisc:
         return _netem(end, end.seed + queue.number)
     if buffer.discipline == "fifo":
         return qdisc.Bfifo(buffer.bytes)
-    return qdisc.FqCodel(max(1, buffer.bytes // _FRAME), buffer.ecn)
+    return qdisc.FqCodel(buffer.bytes // _FRAME, buffer.ecn)
 
 
 def _netem(end: End, seed: int) -> qdisc.Netem:

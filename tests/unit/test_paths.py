@@ -144,13 +144,18 @@ def test_hops_from_any_switch_reach_the_host_without_a_loop(made: tuple[p.Plan, 
 
 @SOME
 @given(networks())
-def test_links_between_hosts_are_their_own_and_those_of_the_path(made: tuple[p.Plan, list[p.Attachment]]) -> None:
+def test_ends_between_hosts_are_those_that_send_on_their_own_links_and_on_the_path(
+    made: tuple[p.Plan, list[p.Attachment]],
+) -> None:
     plan, _ = made
     paths = Paths(plan)
     for a, b in permutations([host.name for host in plan.hosts], 2):
-        links = paths.links_between(a, b)
-        assert links == [f"{a}-link", *(hop.link for hop in paths.path(a, b))]
-        assert len(set(links)) == len(links)
+        ends = paths.ends_between(a, b)
+        assert [link for link, _ in ends] == [f"{a}-link", *(hop.link for hop in paths.path(a, b))]
+        assert len({link for link, _ in ends}) == len(ends)
+        planned_ends = {link.name: link.ends for link in plan.links}
+        senders = [a, *(hop.switch for hop in paths.path(a, b))]
+        assert [planned_ends[link][end].node for link, end in ends] == senders
 
 
 def test_of_equally_short_paths_that_over_the_first_named_links_is_taken() -> None:
@@ -160,5 +165,5 @@ def test_of_equally_short_paths_that_over_the_first_named_links_is_taken() -> No
     switches = [p.Switch(f"s{number}", "core", number + 1) for number in range(2)]
     hosts = [p.Host(f"h{number}", "device", f"10.0.0.{number}", "", "cubic", False) for number in range(2)]
     paths = Paths(replaced(planned(), hosts=hosts, switches=switches, links=wiring.links))
-    assert paths.links_between("h0", "h1") == ["h0-link", "x", "h1-link"]
-    assert paths.links_between("h1", "h0") == ["h1-link", "x", "h0-link"]
+    assert paths.ends_between("h0", "h1") == [("h0-link", 0), ("x", 0), ("h1-link", 1)]
+    assert paths.ends_between("h1", "h0") == [("h1-link", 0), ("x", 1), ("h0-link", 1)]

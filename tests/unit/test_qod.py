@@ -238,6 +238,14 @@ def test_a_session_that_moves_to_a_full_cell_is_cut_and_gets_its_rate_again_in_a
     assert granted == [299_997, 2_000_000]
 
 
+def test_a_download_is_promised_what_the_links_have_towards_the_device() -> None:
+    radio = {"rate": "100 Mbit/s", "up": {"rate": "5 Mbit/s"}}
+    plan = planned(network={"gnbs": [{"name": "square", "radio": radio}]})
+    book = qod.Book(plan, Paths(plan))
+    session, _ = book.decide(asked(10**12, "phone", "square-edge", "default"), NOW)
+    assert session.granted_bps == 100_000_000
+
+
 class Admission(RuleBasedStateMachine):
     """Sessions come and go, devices move: no link ever carries more promises than its guarantee."""
 
@@ -247,7 +255,6 @@ class Admission(RuleBasedStateMachine):
         super().__init__()
         self.paths = Paths(PLAN)
         self.book = qod.Book(PLAN, self.paths)
-        self.rates = {link.name: min(end.shape.rate_bps for end in link.ends) for link in PLAN.links}
 
     @rule(
         target=sessions,
@@ -278,13 +285,14 @@ class Admission(RuleBasedStateMachine):
 
     @invariant()
     def guarantees_hold_on_every_link(self) -> None:
-        for link, entry in product(PLAN.links, PLAN.slices):
+        for link, number, entry in product(PLAN.links, (0, 1), PLAN.slices):
             promised = sum(
                 session.granted_bps
                 for session in self.book.sessions.values()
-                if session.slice == entry.name and link.name in self.paths.links_between(session.server, session.device)
+                if session.slice == entry.name
+                and (link.name, number) in self.paths.ends_between(session.server, session.device)
             )
-            assert promised <= self.rates[link.name] * entry.guarantee
+            assert promised <= link.ends[number].shape.rate_bps * entry.guarantee
 
     @invariant()
     def nobody_gets_more_than_was_asked(self) -> None:
