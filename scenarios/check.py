@@ -208,9 +208,10 @@ def written_links(scenario: Scenario) -> Iterator[tuple[Place, LinkSpec]]:
 def _links(scenario: Scenario) -> Iterator[Finding]:
     for place, spec in written_links(scenario):
         ways = [spec.towards(way) for way in TOWARDS]
-        if wrong := next(filter(None, map(queue_problem, filter(needs_wire, ways))), ""):
+        wired = any(map(needs_wire, ways))
+        if wired and (wrong := next(filter(None, map(queue_problem, ways)), "")):
             yield (*place, "queue"), wrong
-        elif wrong := next(filter(None, map(way_problem, ways)), ""):
+        elif wrong := next(filter(None, (way_problem(way, wired=wired) for way in ways)), ""):
             yield place, wrong
 
 
@@ -242,7 +243,7 @@ def _course(scenario: Scenario, place: Place, change: Dynamics, spec: LinkSpec, 
         if wrong := queue_problem(spec.towards(way)):
             yield place, wrong
             return
-        if wrong := next(filter(None, (problem(state) or way_problem(state) for _, state in states)), ""):
+        if wrong := next(filter(None, (problem(state) or way_problem(state, wired=True) for _, state in states)), ""):
             yield place, wrong
             return
         slowest = min((state.rate for _, state in states), default=spec.rate)

@@ -79,9 +79,9 @@ def queue_problem(spec: LinkSpec) -> str:
     return f"a queue has to hold a full packet, at this rate {show(least, 'time')}; write at least that"
 
 
-def way_problem(spec: LinkSpec) -> str:
+def way_problem(spec: LinkSpec, *, wired: bool) -> str:
     """What is wrong with a link on which more is under way than the kernel counts."""
-    if shape(spec, "virtual", wired=True).limit <= KERNEL_MOST:
+    if shape(spec, "virtual", wired=wired).limit <= KERNEL_MOST:
         return ""
     return "more packets would be on their way than the kernel counts; lower the rate or the delay"
 

@@ -165,7 +165,7 @@ def _spec(where: str, params: Mapping[str, Any]) -> LinkSpec:
         raise ValueError(f"{where}: {place}: {first['msg'].removeprefix('Value error, ')}") from None
     if wrong := shaping.queue_problem(spec):
         raise ValueError(f"{where}: queue: {wrong}")
-    if wrong := shaping.way_problem(spec):
+    if wrong := shaping.way_problem(spec, wired=True):
         raise ValueError(f"{where}: {wrong}")
     return spec
 
