@@ -25,8 +25,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as read_tensors
 from safetensors.numpy import save as write_tensors
 
+from edge_nodes.architecture import Architecture
 from edge_nodes.elastic import Compact, Piece, Weights, pieces, shapes
-from edge_nodes.manifest import Architecture, Manifest, Variant
+from edge_nodes.manifest import Manifest, Variant
 
 Codes = NDArray[np.int16]
 Bytes = NDArray[np.uint8]
@@ -81,7 +82,7 @@ def load(manifest: Manifest, variant: Variant, blocks: Mapping[str, bytes]) -> C
 
     Raises BlockError for a block that is missing, damaged, or does not fit the architecture.
     """
-    a = manifest.architecture
+    a = Architecture.of(manifest.network)
     tensors: dict[Key, dict[str, Bytes]] = {}
     digests: dict[Key, str] = {}
     for block in manifest.blocks_of(variant):

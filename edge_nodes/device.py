@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 
 from edge_nodes import codec, delivery, http11
 from edge_nodes.clock import sleep_until
+from edge_nodes.downloads import Unavailable
 from edge_nodes.factory import Factory
-from edge_nodes.library import Unavailable, fetch
+from edge_nodes.library import fetch
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import Limits
 from scenarios import records
@@ -164,7 +165,7 @@ class UserEquipment:
         except (http11.HttpError, delivery.BrokenStream, OSError) as error:
             raise DownloadFailed(f"{edge}: {error!r}") from None
         self._blocks |= objects
-        manifest = Manifest.from_json(bytes(self._blocks[manifest_digest]).decode())
+        manifest = Manifest.from_json(self._blocks[manifest_digest])
         return manifest, manifest.variant(offer.variant), received
 
     async def _stream(self, edge: str, ask: delivery.Ask) -> tuple[delivery.Offer, dict[str, http11.Data], int]:

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
-from edge_nodes.manifest import Architecture
+from edge_nodes.architecture import Architecture
 
 Weights = Mapping[str, Tensor]
 EPSILON = 1e-5  # of batch norm

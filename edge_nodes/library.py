@@ -12,23 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import aiohttp
-import msgspec
 from aiohttp import web
 
 from edge_nodes import delivery, http11
+from edge_nodes.downloads import Downloads, Unavailable
 from edge_nodes.http11 import Data
-from edge_nodes.manifest import Manifest
-from edge_nodes.policies import CACHING, COMPRESSION, TRANSFER_SHARE, Choice, Limits, NothingFits
-from edge_nodes.sessions import Grant, Northbound, Refused
+from edge_nodes.policies import CACHING
+from edge_nodes.sessions import Northbound
 from scenarios import records
 from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Library, Plan
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 PULL_LIMIT_S = 30.0  # after which a tier above counts as down
-
-
-class Unavailable(Exception):
-    """No tier has the object, or none has it unbroken; the message says what each of them said."""
 
 
 class Store(Protocol):
@@ -98,19 +93,17 @@ class Tier:
     ) -> None:
         addresses = {host.name: host.ip for host in plan.hosts}
         self._plan, self._library, self._store, self._recorder, self._bulk = plan, library, store, recorder, bulk
-        self._address = addresses[library.host]
         self._upstream = [Upstream(name, (addresses[name], LIBRARY_PORT)) for name in library.upstream]
         self._pulls: dict[str, asyncio.Task[Data]] = {}
-        self._northbound = Northbound(http, addresses["nef"], NORTHBOUND_PORT)
-        self._compression = COMPRESSION[plan.policies.compression]
-        self._background: set[asyncio.Task[None]] = set()
+        northbound = Northbound(http, addresses["nef"], NORTHBOUND_PORT)
+        self._downloads = Downloads(plan, library.host, self.object, recorder, northbound)
 
     def application(self) -> web.Application:
         app = web.Application()
         app.router.add_get("/v2/", self._api)
         app.router.add_get("/v2/{name}/manifests/{reference}", self._manifest)
         app.router.add_get("/v2/{name}/blobs/{digest}", self._blob)
-        app.router.add_post(delivery.PATH, self._download)
+        app.router.add_post(delivery.PATH, self._downloads.answer)
         return app
 
     async def object(self, name: str, digest: str) -> Data:
@@ -173,89 +166,6 @@ class Tier:
         await response.write_eof()
         return response
 
-    async def _download(self, request: web.Request) -> web.StreamResponse:
-        try:
-            ask = msgspec.json.decode(await request.read(), type=delivery.Ask)
-        except (ValueError, RecursionError) as error:
-            return web.Response(status=400, text=f"not a download request: {error}")
-        if ask.model not in self._plan.models:
-            return web.Response(status=404, text=f"no model {ask.model}")
-        try:
-            return await self._deliver(request, ask)
-        except (Unavailable, NothingFits) as error:
-            return web.Response(status=503, text=str(error))
-
-    async def _deliver(self, request: web.Request, ask: delivery.Ask) -> web.StreamResponse:
-        began = self._recorder.now()
-        name, _, _ = ask.model.partition("@")
-        manifest_digest = self._plan.models[ask.model]
-        manifest = Manifest.from_json(bytes(await self.object(name, manifest_digest)).decode())
-        grant, why = await self._reserve(str(request.remote), ask, manifest)
-        try:
-            left = ask.time_left_ns - (self._recorder.now() - began)
-            choice = self._compression.choose(
-                manifest, _limits(ask, grant.rate_bps if grant else ask.channel_bps, left)
-            )
-            reason = choice.reason if grant else f"{choice.reason}; no session: {why}"
-            self._record_choice(ask, choice, grant.id if grant else "", reason)
-            return await self._stream(request, name, manifest_digest, manifest, choice, ask)
-        finally:
-            if grant:
-                self._later(self._northbound.delete(grant.id))
-
-    def _record_choice(self, ask: delivery.Ask, choice: Choice, session: str, reason: str) -> None:
-        now, variant = self._recorder.now(), choice.variant.name
-        event = records.Chosen(now, self._library.host, ask.download, variant, choice.missing_bytes, session, reason)
-        self._recorder.write(event)
-
-    async def _reserve(self, device_ip: str, ask: delivery.Ask, manifest: Manifest) -> tuple[Grant | None, str]:
-        """A session at the rate that brings the best variant for the device in time."""
-        wanted = COMPRESSION["device"].choose(manifest, _limits(ask, ask.channel_bps, ask.time_left_ns))
-        seconds = max(ask.time_left_ns, 1) / 10**9 * TRANSFER_SHARE
-        rate = min(ask.channel_bps, max(1, int(8 * wanted.missing_bytes / seconds)))
-        duration = -(-max(ask.time_left_ns, 1) // 10**9)
-        try:
-            return await self._northbound.create(device_ip, self._address, ask.slice, rate, duration), ""
-        except Refused as error:
-            return None, str(error)
-
-    async def _stream(
-        self,
-        request: web.Request,
-        name: str,
-        manifest_digest: str,
-        manifest: Manifest,
-        choice: Choice,
-        ask: delivery.Ask,
-    ) -> web.StreamResponse:
-        wanted = [block.digest for block in manifest.blocks_of(choice.variant, ask.have)]
-        digests = [digest for digest in (manifest_digest,) if digest not in ask.have] + wanted
-        pulls = [asyncio.create_task(self.object(name, digest)) for digest in digests]
-        response = web.StreamResponse()
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        async with http11.body_of(request) as send:
-
-            async def chunk(head: bytes, data: Data = b"") -> None:
-                await send(b"%x\r\n" % (len(head) + len(data)), head, data, b"\r\n")
-
-            offer = msgspec.json.encode(delivery.Offer(choice.variant.name, digests))
-            await chunk(delivery.frame_head("offer", len(offer)), offer)
-            for digest, pull in zip(digests, pulls, strict=True):
-                try:
-                    data = await pull
-                except Unavailable as error:
-                    await chunk(delivery.error_frame(digest, str(error)))
-                else:
-                    await chunk(delivery.frame_head(digest, len(data)), data)
-        await response.write_eof()
-        return response
-
-    def _later(self, work: Any) -> None:
-        task = asyncio.create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-
 
 async def fetch(bulk: http11.Client, address: http11.Address, name: str, digest: str) -> Data:
     """An object of a tier by its digest, verified. Raises Unavailable."""
@@ -284,10 +194,6 @@ def client(open_socket: Callable[[], Any]) -> aiohttp.ClientSession:
         socket_factory=lambda _: open_socket(), limit=0, limit_per_host=8, keepalive_timeout=3600
     )
     return aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=False)
-
-
-def _limits(ask: delivery.Ask, rate_bps: int, time_left_ns: int) -> Limits:
-    return Limits(ask.memory_bytes, ask.macs_per_s, ask.infer_interval_ns, rate_bps, time_left_ns, frozenset(ask.have))
 
 
 def _oci_error(status: int, code: str, message: str) -> web.Response:

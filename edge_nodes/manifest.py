@@ -1,43 +1,47 @@
-"""What a library knows of a model: its architecture, its blocks, and the variants that can be made of them.
+"""What a library knows of a model: its tensors, its blocks, and the variants that can be made of them.
 
 Imports neither torch nor scikit-learn: a library only serves bytes.
 """
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
+
+import msgspec
 
 
 class ManifestError(ValueError):
     """A manifest that is not well formed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """All that is needed to build an elastic network (see `elastic`)."""
-
-    size: int  # of the square image, in pixels
-    classes: int
-    stages: int  # residual stages with an exit each: the depths
-    channels: tuple[int, ...]  # of each channel group, in order: the widths
-    levels: int  # nested bit levels
-    step: float = 0.0  # quantisation step of the first level; level b has step / 3^(b - 1); 0 before training
-
-    @property
-    def groups(self) -> int:
-        return len(self.channels)
-
-    @property
-    def cells(self) -> int:
-        """Positions of a channel after the stem, which halves the image's sides."""
-        return (self.size // 2) ** 2
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A piece of a manifest."""
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """The smallest piece that is stored and sent. Stages, groups and levels count from 1."""
+class Piece(Part, frozen=True):
+    """The part of a weight tensor that belongs to one stage and one channel group: `tensor[start:stop, …]`.
+
+    A tensor reaches as far as its pieces in the chosen stages and groups do; between them it is zero.
+    """
+
+    tensor: str
+    stage: int
+    group: int
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
+    nested: bool  # in the blocks of levels 1 and up; otherwise sent once, in the block of level 0
+
+
+class Delta(Part, frozen=True):
+    """How a specialisation changes a tensor of its base: plus the product of two small ones, inside the tensor's pieces."""
+
+    tensor: str
+    left: str  # [rows, rank]
+    right: str  # [rank, columns]
+
+
+class Block(Part, frozen=True):
+    """The smallest piece that is stored and sent. Stages, groups and levels count from 1; level 0 is what is sent once."""
 
     digest: str  # "sha256:" and 64 hexadecimal digits
     bytes: int
@@ -46,14 +50,13 @@ class Block:
     level: int
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(Part, frozen=True):
     """A choice of blocks that runs: all with stage ≤ depth, group ≤ width and level ≤ bits."""
 
     name: str
     depth: int
     width: int
-    bits: int  # how many bit levels
+    bits: int  # how many bit levels; 0 where the weights are float32, in one file
     blocks: tuple[int, ...]  # indices into the manifest's blocks, in the order of sending
     bytes: int  # of all its blocks
     macs: int  # multiply-accumulate operations of one inference
@@ -64,13 +67,12 @@ class Variant:
     pareto: bool = False  # no other variant has at most its bytes and at least its accuracy
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Part, frozen=True):
     """A published model. `base` is the model that it specialises, if it does."""
 
     model: str
     base: str | None
-    architecture: Architecture
+    network: dict[str, Any]  # how to build what runs the tensors; `elastic` reads it
     blocks: tuple[Block, ...]
     variants: tuple[Variant, ...]
     licence: str = ""
@@ -80,30 +82,25 @@ class Manifest:
     def load(cls, path: Path) -> Self:
         """Read a manifest file. Raises OSError or ManifestError."""
         try:
-            return cls.from_json(path.read_text(encoding="utf-8"))
+            return cls.from_json(path.read_bytes())
         except ManifestError as error:
             raise ManifestError(f"{path}: {error}") from error
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: bytes | memoryview | str) -> Self:
         """Raises ManifestError where `text` is not a manifest, or names a block that it does not have."""
         try:
-            document: dict[str, Any] = json.loads(text)
-            architecture = document["architecture"]
-            document["architecture"] = Architecture(**{**architecture, "channels": tuple(architecture["channels"])})
-            document["blocks"] = tuple(Block(**block) for block in document["blocks"])
-            document["variants"] = tuple(Variant(**{**v, "blocks": tuple(v["blocks"])}) for v in document["variants"])
-            manifest = cls(**document)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ManifestError(f"not a manifest: {error!r}") from error
+            manifest = msgspec.json.decode(text, type=cls)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise ManifestError(f"not a manifest: {error}") from error
         for variant in manifest.variants:
             if not all(0 <= index < len(manifest.blocks) for index in variant.blocks):
                 raise ManifestError(f"{manifest.model}: variant {variant.name} names a block that is not listed")
         return manifest
 
-    def to_json(self) -> str:
+    def to_json(self) -> bytes:
         """Return canonical JSON: keys sorted, no spaces, so that equal manifests are equal bytes."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        return msgspec.json.encode(self, order="sorted")
 
     def variant(self, name: str) -> Variant:
         """Raises KeyError for a name that is not listed."""

@@ -7,16 +7,18 @@ and one thread computes, so two trainings on the same kind of processor give the
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from msgspec import structs
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
 from edge_nodes import codec, situations
+from edge_nodes.architecture import Architecture
 from edge_nodes.elastic import Elastic
 from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.situations import BASE, Split
@@ -53,7 +55,7 @@ def specialise(start: Published, situation: str, recipe: Recipe) -> Published:
     """
     with _reproducible():
         weights = {name: torch.from_numpy(array) for name, array in start.weights.items()}
-        network = Elastic.folded(start.manifest.architecture, weights)
+        network = Elastic.folded(Architecture.of(start.manifest.network), weights)
         last = recipe.architecture.stages
         for name in (f"expand{last}", f"project{last}"):
             network.weights[name].requires_grad_(False)
@@ -122,12 +124,12 @@ def _publish(network: Elastic, model: str, recipe: Recipe) -> Published:
     keys = sorted(encoded, key=lambda key: (key[2], key[0], key[1]))
     blocks = tuple(Block(codec.digest_of(encoded[key]), len(encoded[key]), *key) for key in keys)
     contents = {block.digest: encoded[key] for block, key in zip(blocks, keys, strict=True)}
-    manifest = Manifest(model, None if model == BASE else BASE, a, blocks, (), LICENCE, SOURCE)
+    manifest = Manifest(model, None if model == BASE else BASE, asdict(a), blocks, (), LICENCE, SOURCE)
     own, clear = held_out(model, recipe), held_out(BASE, recipe)
     choices = product(range(1, a.stages + 1), range(1, a.groups + 1), range(1, a.levels + 1))
     variants = [_measure(manifest, contents, choice, (own, clear), recipe.views) for choice in choices]
     weights = {name: weight.numpy() for name, weight in network.state().items()}
-    return Published(replace(manifest, variants=_mark_pareto(variants)), contents, weights)
+    return Published(structs.replace(manifest, variants=_mark_pareto(variants)), contents, weights)
 
 
 def _measure(
@@ -142,7 +144,9 @@ def _measure(
     network = codec.load(manifest, variant, contents)
     (accuracy, error), (clear, _) = (accuracy_of(network, split, views) for split in seen)
     macs, memory = network.macs(), network.memory()
-    return replace(variant, macs=macs, memory=memory, accuracy=accuracy, accuracy_se=error, accuracy_clear=clear)
+    return structs.replace(
+        variant, macs=macs, memory=memory, accuracy=accuracy, accuracy_se=error, accuracy_clear=clear
+    )
 
 
 @torch.inference_mode()
@@ -162,7 +166,7 @@ def _mark_pareto(variants: Sequence[Variant]) -> tuple[Variant, ...]:
         if variant.accuracy > best:
             best = variant.accuracy
             front.add(variant.name)
-    return tuple(replace(variant, pareto=variant.name in front) for variant in variants)
+    return tuple(structs.replace(variant, pareto=variant.name in front) for variant in variants)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from edge_nodes.manifest import Architecture, Manifest
+from edge_nodes.architecture import Architecture
+from edge_nodes.manifest import Manifest
 
 if TYPE_CHECKING:
     from edge_nodes.training import Published
@@ -33,7 +34,7 @@ NUMERICS = {
     "OMP_NUM_THREADS": "1",
 }
 MODELS = ("digits", "digits@night", "digits@rain", "digits@dark")  # those of `situations`, which imports torch
-MODULES = ("manifest", "elastic", "codec", "situations", "training", "zoo")  # what a library is made by
+MODULES = ("architecture", "manifest", "elastic", "codec", "situations", "training", "zoo")  # what a library is made by
 PROCESSES = 2  # in parallel; what comes out does not depend on it
 ARCHITECTURE = Architecture(size=8, classes=10, stages=3, channels=(4, 4, 8, 16), levels=3)
 
@@ -99,7 +100,7 @@ def _write(folder: Path, published: "Published", report: Callable[[str], None]) 
     manifest = published.manifest
     for digest, content in published.blocks.items():
         (folder / "blocks" / digest.removeprefix("sha256:")).write_bytes(content)
-    (folder / "manifests" / f"{manifest.model}.json").write_text(manifest.to_json(), encoding="utf-8")
+    (folder / "manifests" / f"{manifest.model}.json").write_bytes(manifest.to_json())
     smallest, largest = (choose(manifest.variants, key=lambda variant: variant.bytes) for choose in (min, max))
     report(
         f"{manifest.model}: {len(manifest.variants)} variants, "

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from edge_nodes.manifest import Architecture, Block, Manifest, Variant
+from edge_nodes.manifest import Block, Manifest, Variant
 from scenarios import records
 from scenarios.plan import Plan
 from scenarios.planner import Published, decide
 from scenarios.schema import Scenario
 
 MODELS = {"digits": "sha256:" + "a" * 64, "digits@night": "sha256:" + "b" * 64}
-ARCHITECTURE = Architecture(size=8, classes=10, stages=1, channels=(4,), levels=1)
 
 _Kind = TypeVar("_Kind", bound=records.Event)
 
@@ -45,7 +44,7 @@ def manifest_of(model: str, blocks: Sequence[bytes], **variants: dict[str, Any])
     sizes = [len(block) for block in blocks]
     listed = tuple(Block(digest_of(data), len(data), 1, 1, number) for number, data in enumerate(blocks, 1))
     made = tuple(variant(name, sizes=sizes, **given) for name, given in variants.items())
-    return Manifest(model, "digits" if "@" in model else None, ARCHITECTURE, listed, made)
+    return Manifest(model, "digits" if "@" in model else None, {}, listed, made)
 
 
 def publish(folder: Path, *models: tuple[Manifest, Sequence[bytes]]) -> dict[str, str]:
@@ -55,8 +54,8 @@ def publish(folder: Path, *models: tuple[Manifest, Sequence[bytes]]) -> dict[str
         (folder / name).mkdir(parents=True, exist_ok=True)
     for manifest, blocks in models:
         text = manifest.to_json()
-        (folder / "manifests" / f"{manifest.model}.json").write_text(text)
-        digests[manifest.model] = digest_of(text.encode())
+        (folder / "manifests" / f"{manifest.model}.json").write_bytes(text)
+        digests[manifest.model] = digest_of(text)
         for data in blocks:
             (folder / "blocks" / digest_of(data).removeprefix("sha256:")).write_bytes(data)
     return digests

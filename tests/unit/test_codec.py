@@ -1,6 +1,6 @@
 """Blocks hold exactly the rounded weights, nest without loss, and are refused where their digest does not match."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 
 import numpy as np
@@ -9,12 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from msgspec import structs
 from safetensors.numpy import save
 from torch import Generator
 
 from edge_nodes import codec
+from edge_nodes.architecture import Architecture
 from edge_nodes.elastic import Elastic, pieces
-from edge_nodes.manifest import Architecture, Block, Manifest, Variant
+from edge_nodes.manifest import Block, Manifest, Variant
 
 TINY = Architecture(size=8, classes=10, stages=2, channels=(1, 2), levels=3, step=0.5)
 
@@ -29,7 +31,7 @@ class Published:
         encoded = codec.encode(TINY, self.state)
         self.contents = {codec.digest_of(content): content for content in encoded.values()}
         blocks = tuple(Block(codec.digest_of(content), len(content), *key) for key, content in encoded.items())
-        self.manifest = Manifest("tiny", None, TINY, blocks, ())
+        self.manifest = Manifest("tiny", None, asdict(TINY), blocks, ())
 
     def variant(self, depth: int, width: int, bits: int) -> Variant:
         fits = (b.stage <= depth and b.group <= width and b.level <= bits for b in self.manifest.blocks)
@@ -125,8 +127,8 @@ def test_a_block_of_the_right_digest_and_the_wrong_content_is_refused(published:
     digest = codec.digest_of(content)
     first = next(i for i, b in enumerate(published.manifest.blocks) if (b.stage, b.group, b.level) == (1, 1, 1))
     blocks = list(published.manifest.blocks)
-    blocks[first] = replace(blocks[first], digest=digest)
-    manifest = replace(published.manifest, blocks=tuple(blocks))
+    blocks[first] = structs.replace(blocks[first], digest=digest)
+    manifest = structs.replace(published.manifest, blocks=tuple(blocks))
     with pytest.raises(codec.BlockError):
         codec.load(manifest, published.variant(1, 1, 1), {**published.contents, digest: content})
 

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 
 import pytest
-from builders import ARCHITECTURE, variant
+from builders import variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,7 @@ SECOND = 10**9
 
 def model(sizes: list[int], *variants: Variant) -> Manifest:
     blocks = tuple(Block(f"block{number}", size, 1, 1, number) for number, size in enumerate(sizes))
-    return Manifest("digits", None, ARCHITECTURE, blocks, variants)
+    return Manifest("digits", None, {}, blocks, variants)
 
 
 @st.composite

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Generator
 
+from edge_nodes.architecture import Architecture
 from edge_nodes.elastic import Compact, Elastic, pieces, shapes
-from edge_nodes.manifest import Architecture
 
 TINY = Architecture(size=8, classes=10, stages=2, channels=(1, 2), levels=2, step=0.1)
 

@@ -1,14 +1,16 @@
 """Devices share what is equal, and nothing else: a network is built once, and only for those that have its blocks."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from torch import Generator
 
 from edge_nodes import codec
+from edge_nodes.architecture import Architecture
 from edge_nodes.elastic import Elastic
 from edge_nodes.factory import Factory
-from edge_nodes.manifest import Architecture, Block, Manifest, Variant
+from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.policies import Limits
 
 TINY = Architecture(size=8, classes=10, stages=1, channels=(1, 2), levels=2, step=0.5)
@@ -26,10 +28,10 @@ def published(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
         Variant(f"d1w{w}b2", 1, w, 2, tuple(n for n, b in enumerate(blocks) if b.group <= w), w, 1, 1, w / 2, 0.0, 1.0)
         for w in (1, 2)
     )
-    manifest = Manifest("tiny", None, TINY, blocks, variants)
+    manifest = Manifest("tiny", None, asdict(TINY), blocks, variants)
     for name in ("manifests", "blocks"):
         (folder / name).mkdir()
-    (folder / "manifests" / "tiny.json").write_text(manifest.to_json())
+    (folder / "manifests" / "tiny.json").write_bytes(manifest.to_json())
     for digest, content in contents.items():
         (folder / "blocks" / digest.removeprefix("sha256:")).write_bytes(content)
     return manifest, contents

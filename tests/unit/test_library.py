@@ -15,7 +15,7 @@ from builders import Notes, digest_of, manifest_of, planned, publish
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_nodes import delivery, http11, library
+from edge_nodes import delivery, http11, library, policies
 from edge_nodes.library import Cache, Published, Tier
 from scenarios import records
 from scenarios.plan import Plan
@@ -30,7 +30,7 @@ MANIFESTS = {
     "digits": manifest_of("digits", DIGITS, **VARIANTS),
     "digits@night": manifest_of("digits@night", NIGHT, **VARIANTS),
 }
-TEXTS = {model: manifest.to_json().encode() for model, manifest in MANIFESTS.items()}
+TEXTS = {model: manifest.to_json() for model, manifest in MANIFESTS.items()}
 OBJECTS = {digest_of(data): data for data in (*DIGITS, *NIGHT, *TEXTS.values())}
 FIRST, SECOND_BLOCK, THIRD = (digest_of(data) for data in DIGITS)
 
@@ -403,7 +403,7 @@ async def test_a_granted_session_is_of_the_devices_flow_and_ends_after_the_downl
         assert asked["device"] == {"ipv4Address": {"privateAddress": world.addresses[PHONE]}}
         assert asked["applicationServer"] == {"ipv4Address": world.addresses[EDGE]}
         assert (asked["qosProfile"], asked["duration"]) == ("default", 3)
-        needed = sum(map(len, DIGITS)) * 8 / 3 / library.TRANSFER_SHARE
+        needed = sum(map(len, DIGITS)) * 8 / 3 / policies.TRANSFER_SHARE
         assert asked["requestedRate"] == pytest.approx(needed, rel=1e-3)
         assert ended == ("DELETE", "/quality-on-demand/v1/sessions/s1", None)
         assert world.chosen().session == "s1"

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 from edge_nodes import codec, situations, training, zoo
-from edge_nodes.manifest import Architecture, Manifest, ManifestError
+from edge_nodes.architecture import Architecture
+from edge_nodes.manifest import Manifest, ManifestError
 
 TINY = zoo.Recipe(
     architecture=Architecture(size=8, classes=10, stages=2, channels=(2, 2), levels=2),
@@ -39,7 +40,7 @@ def test_the_library_is_whole(library: Path) -> None:
     assert sorted(path.stem for path in (library / "manifests").iterdir()) == sorted(MODELS)
     used = set()
     for path in (library / "manifests").iterdir():
-        text = path.read_text()
+        text = path.read_bytes()
         manifest = Manifest.from_json(text)
         assert manifest.to_json() == text
         assert manifest.base == (None if manifest.model == "digits" else "digits")
