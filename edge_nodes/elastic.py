@@ -8,32 +8,21 @@ widths.
 Bits: see `codec`.
 """
 
-import math
-from collections.abc import Iterator, Mapping
-from typing import NamedTuple, Self
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
 from edge_nodes.architecture import Architecture
+from edge_nodes.manifest import Piece
 
 Weights = Mapping[str, Tensor]
 EPSILON = 1e-5  # of batch norm
-
-
-class Piece(NamedTuple):
-    """The part of a weight tensor that belongs to one stage and one channel group: `weights[name][where]`."""
-
-    name: str
-    where: tuple[slice, ...]
-    coded: bool  # sent as nested integer codes; otherwise once, as float16
-
-    def shape(self) -> tuple[int, ...]:
-        return tuple(part.stop - part.start for part in self.where)
-
-    def size(self) -> int:
-        return math.prod(self.shape())
 
 
 def shapes(a: Architecture, depth: int, width: int) -> dict[str, tuple[int, ...]]:
@@ -54,24 +43,27 @@ def shapes(a: Architecture, depth: int, width: int) -> dict[str, tuple[int, ...]
     return result
 
 
-def pieces(a: Architecture, stage: int, group: int) -> Iterator[Piece]:
-    """Yield what a stage and a group (from 1) own, in the order of coding. The stem goes with the first stage."""
-    channels, features = _rows(a, group), _rows(a, group, a.cells)
-    kernel = slice(0, 3)
-    if stage == 1:
-        yield Piece("conv1", (channels, slice(0, 1), kernel, kernel), coded=False)
-        yield Piece("conv1_bias", (channels,), coded=False)
-        yield Piece("conv2", (channels, slice(0, channels.stop), kernel, kernel), coded=False)
-        yield Piece("conv2_bias", (channels,), coded=False)
-    yield Piece(f"expand{stage}", (features, slice(0, features.stop)), coded=True)
-    yield Piece(f"expand{stage}_bias", (features,), coded=False)
-    yield Piece(f"project{stage}", (features, slice(0, features.stop)), coded=True)
-    yield Piece(f"exit{stage}", (slice(0, a.classes), features), coded=False)
-    yield Piece(f"exit{stage}_bias", (slice(group - 1, group), slice(0, a.classes)), coded=False)
-
-
-def _rows(a: Architecture, group: int, cells: int = 1) -> slice:
-    return slice(sum(a.channels[: group - 1]) * cells, sum(a.channels[:group]) * cells)
+def pieces(a: Architecture) -> tuple[Piece, ...]:
+    """Return what each stage and group own, in the order of coding. The stem goes with the first stage."""
+    result = []
+    for stage, group in product(range(1, a.stages + 1), range(1, a.groups + 1)):
+        start, stop = sum(a.channels[: group - 1]), sum(a.channels[:group])
+        first, end = start * a.cells, stop * a.cells
+        if stage == 1:
+            result += [
+                Piece("conv1", stage, group, (start, 0, 0, 0), (stop, 1, 3, 3), nested=False),
+                Piece("conv1_bias", stage, group, (start,), (stop,), nested=False),
+                Piece("conv2", stage, group, (start, 0, 0, 0), (stop, stop, 3, 3), nested=False),
+                Piece("conv2_bias", stage, group, (start,), (stop,), nested=False),
+            ]
+        result += [
+            Piece(f"expand{stage}", stage, group, (first, 0), (end, end), nested=True),
+            Piece(f"expand{stage}_bias", stage, group, (first,), (end,), nested=False),
+            Piece(f"project{stage}", stage, group, (first, 0), (end, end), nested=True),
+            Piece(f"exit{stage}", stage, group, (0, first), (a.classes, end), nested=False),
+            Piece(f"exit{stage}_bias", stage, group, (group - 1, 0), (group, a.classes), nested=False),
+        ]
+    return tuple(result)
 
 
 class Elastic(nn.Module):
@@ -216,3 +208,9 @@ class Compact(nn.Module):
 
 def _frozen(weight: Tensor) -> nn.Parameter:
     return nn.Parameter(weight, requires_grad=False)
+
+
+def build(network: Mapping[str, Any], depth: int, weights: Mapping[str, NDArray[np.float32]]) -> Compact:
+    """Return what runs the decoded weights of a variant."""
+    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
+    return Compact(Architecture.of(network), depth, tensors)

@@ -17,7 +17,7 @@ from msgspec import structs
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from edge_nodes import codec, situations
+from edge_nodes import codec, elastic, situations
 from edge_nodes.architecture import Architecture
 from edge_nodes.elastic import Elastic
 from edge_nodes.manifest import Block, Manifest, Variant
@@ -119,16 +119,18 @@ def _step(network: Elastic, recipe: Recipe) -> float:
 def _publish(network: Elastic, model: str, recipe: Recipe) -> Published:
     """Cut a network into blocks, and measure every variant as a device will run it: decoded from its blocks."""
     a = network.architecture
-    encoded = codec.encode(a, network.state())
+    parts = elastic.pieces(a)
+    weights = {name: weight.numpy() for name, weight in network.state().items()}
+    encoded = codec.encode(parts, a.step, a.levels, weights)
     # The order of sending: widths first, then depths, then bits; so the prefixes of one stream are good variants too.
     keys = sorted(encoded, key=lambda key: (key[2], key[0], key[1]))
     blocks = tuple(Block(codec.digest_of(encoded[key]), len(encoded[key]), *key) for key in keys)
     contents = {block.digest: encoded[key] for block, key in zip(blocks, keys, strict=True)}
-    manifest = Manifest(model, None if model == BASE else BASE, asdict(a), blocks, (), LICENCE, SOURCE)
+    base = None if model == BASE else BASE
+    manifest = Manifest(model, base, asdict(a), blocks, (), LICENCE, SOURCE, pieces=parts, step=a.step)
     own, clear = held_out(model, recipe), held_out(BASE, recipe)
     choices = product(range(1, a.stages + 1), range(1, a.groups + 1), range(1, a.levels + 1))
     variants = [_measure(manifest, contents, choice, (own, clear), recipe.views) for choice in choices]
-    weights = {name: weight.numpy() for name, weight in network.state().items()}
     return Published(structs.replace(manifest, variants=_mark_pareto(variants)), contents, weights)
 
 
@@ -141,7 +143,7 @@ def _measure(
     )
     size = sum(manifest.blocks[i].bytes for i in indices)
     variant = Variant(f"d{depth}w{width}b{bits}", *choice, indices, size, 0, 0, 0.0, 0.0, 0.0)
-    network = codec.load(manifest, variant, contents)
+    network = elastic.build(manifest.network, depth, codec.tensors(manifest, variant, contents))
     (accuracy, error), (clear, _) = (accuracy_of(network, split, views) for split in seen)
     macs, memory = network.macs(), network.memory()
     return structs.replace(

@@ -7,7 +7,6 @@ import hashlib
 import multiprocessing
 import platform
 import sys
-import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -34,7 +33,16 @@ NUMERICS = {
     "OMP_NUM_THREADS": "1",
 }
 MODELS = ("digits", "digits@night", "digits@rain", "digits@dark")  # those of `situations`, which imports torch
-MODULES = ("architecture", "manifest", "elastic", "codec", "situations", "training", "zoo")  # what a library is made by
+MODULES = (
+    "architecture",
+    "manifest",
+    "elastic",
+    "entropy",
+    "codec",
+    "situations",
+    "training",
+    "zoo",
+)  # what a library is made by
 PROCESSES = 2  # in parallel; what comes out does not depend on it
 ARCHITECTURE = Architecture(size=8, classes=10, stages=3, channels=(4, 4, 8, 16), levels=3)
 
@@ -58,8 +66,8 @@ RECIPE = Recipe()
 
 def key(recipe: Recipe = RECIPE) -> str:
     """Return a hash of what a library is made from: this code, its recipe, the packages it calls, the processor."""
-    digest = hashlib.sha256(f"{recipe} {platform.machine()} zlib {zlib.ZLIB_RUNTIME_VERSION}".encode())
-    for package in ("torch", "numpy", "scikit-learn", "safetensors"):
+    digest = hashlib.sha256(f"{recipe} {platform.machine()}".encode())
+    for package in ("torch", "numpy", "scikit-learn", "safetensors", "constriction"):
         digest.update(f"{package} {version(package)}".encode())
     for module in MODULES:
         digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())

@@ -31,10 +31,9 @@ def test_a_sub_network_computes_what_the_whole_does_at_its_exit_and_width(
 ) -> None:
     state = network.state()
     cut = {name: torch.zeros(shape) for name, shape in shapes(TINY, depth, width).items()}
-    for stage in range(1, depth + 1):
-        for group in range(1, width + 1):
-            for piece in pieces(TINY, stage, group):
-                cut[piece.name][piece.where] = state[piece.name][piece.where]
+    for piece in pieces(TINY):
+        if piece.stage <= depth and piece.group <= width:
+            cut[piece.tensor][piece.where()] = state[piece.tensor][piece.where()]
     images = _images(5, seed=3)
     with torch.inference_mode():
         torch.testing.assert_close(Compact(TINY, depth, cut)(images), network(images)[depth - 1, width - 1])
@@ -53,11 +52,9 @@ def test_folding_changes_nothing() -> None:
 
 def test_pieces_tile_every_weight_below_the_diagonal_once() -> None:
     count = {name: torch.zeros(shape) for name, shape in shapes(TINY, 2, 2).items()}
-    for stage in (1, 2):
-        for group in (1, 2):
-            for piece in pieces(TINY, stage, group):
-                count[piece.name][piece.where] += 1
-                assert count[piece.name][piece.where].shape == piece.shape()
+    for piece in pieces(TINY):
+        count[piece.tensor][piece.where()] += 1
+        assert count[piece.tensor][piece.where()].shape == piece.shape()
     for name, times in count.items():
         triangular = name.startswith(("conv2", "expand", "project")) and not name.endswith("bias")
         rows, columns = times.shape[0] // 3, times.shape[-1] // 3 if times.dim() == 2 else 1

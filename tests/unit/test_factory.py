@@ -8,7 +8,7 @@ from torch import Generator
 
 from edge_nodes import codec
 from edge_nodes.architecture import Architecture
-from edge_nodes.elastic import Elastic
+from edge_nodes.elastic import Elastic, pieces
 from edge_nodes.factory import Factory
 from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.policies import Limits
@@ -21,14 +21,15 @@ def published(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     """An untrained network, published in a folder: its manifest and blocks."""
     network = Elastic(TINY, Generator().manual_seed(1))
     network.fold()
-    encoded = codec.encode(TINY, network.state())
+    weights = {name: weight.numpy() for name, weight in network.state().items()}
+    encoded = codec.encode(pieces(TINY), TINY.step, TINY.levels, weights)
     contents = {codec.digest_of(content): content for content in encoded.values()}
     blocks = tuple(Block(codec.digest_of(content), len(content), *key) for key, content in encoded.items())
     variants = tuple(
         Variant(f"d1w{w}b2", 1, w, 2, tuple(n for n, b in enumerate(blocks) if b.group <= w), w, 1, 1, w / 2, 0.0, 1.0)
         for w in (1, 2)
     )
-    manifest = Manifest("tiny", None, asdict(TINY), blocks, variants)
+    manifest = Manifest("tiny", None, asdict(TINY), blocks, variants, pieces=pieces(TINY), step=TINY.step)
     for name in ("manifests", "blocks"):
         (folder / name).mkdir()
     (folder / "manifests" / "tiny.json").write_bytes(manifest.to_json())
