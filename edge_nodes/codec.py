@@ -34,7 +34,7 @@ Key = tuple[int, int, int]  # stage, group, level
 # matters most. The last is of the factors of deltas.
 KINDS = ((128, LARGEST), (16, LARGEST), (2, 31))
 SMALL = 256
-STEPS = np.array([(4 + byte % 4) * 2.0 ** (byte // 4 - 50) for byte in range(256)])  # of a piece, by its stored byte
+STEPS = np.array([(4 + byte % 4) * 2.0 ** (byte // 4 - 44) for byte in range(256)])  # of a piece, by its stored byte
 
 
 class BlockError(Exception):
