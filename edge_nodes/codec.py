@@ -64,6 +64,12 @@ def coarser(codes: Integers) -> Integers:
     return (codes + 1) // 3
 
 
+def rounded_factor(part: Floats) -> Floats:
+    """Return what a piece of a delta's factor decodes to, so that training can go on from there."""
+    step = STEPS[_step(part.astype(np.float64), *KINDS[2])]
+    return quantise(part, step).astype(np.float32) * np.float32(step)
+
+
 def encode(
     pieces: Sequence[Piece], step: float, levels: int, tensors: Mapping[str, Floats], deltas: Sequence[Delta] = ()
 ) -> dict[Key, bytes]:

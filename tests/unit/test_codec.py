@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from msgspec import structs
@@ -25,6 +25,7 @@ from edge_nodes.codec import Floats, Integers, Key
 from edge_nodes.manifest import MOST_RANK, Block, Delta, Manifest, ManifestError, Piece, Variant
 
 LEVELS, STEP, ROWS, RANK = 3, 0.5, (0, 6, 16), 2  # two groups of six and ten rows
+SOME = settings(deadline=None)
 UNITS = list(product((1, 2), (1, 2)))
 CHOICES = list(product((1, 2), (1, 2), range(1, LEVELS + 1)))
 DELTAS = (Delta("matrix1", "left", "right"), Delta("conv1", "left_conv", "right_conv"))
@@ -171,6 +172,15 @@ def test_a_delta_is_added_inside_its_tensors_pieces_and_nowhere_else(depth: int,
         assert same(loaded[name], base[name]), name
 
 
+def test_training_can_ask_what_a_factor_decodes_to() -> None:
+    weights = some_weights(2)
+    for rows, columns in (factors(group)[:2] for group in (1, 2)):
+        weights["left"][rows.where()] = codec.rounded_factor(weights["left"][rows.where()])
+        weights["right"][columns.where()] = codec.rounded_factor(weights["right"][columns.where()])
+    product = weights["left"] @ weights["right"]
+    assert same(NIGHT_OF_NOTHING.tensors(1, 2, 1)["matrix1"][ROWS[1] :], product[ROWS[1] :])
+
+
 def test_a_delta_is_close_to_the_product_of_the_factors() -> None:
     weights = some_weights(2)
     product_of_all = (weights["left"] @ weights["right"])[ROWS[1] :]
@@ -178,6 +188,7 @@ def test_a_delta_is_close_to_the_product_of_the_factors() -> None:
     assert 0 < np.sqrt(np.mean(error**2)) < 0.4 * np.sqrt(np.mean(product_of_all**2))
 
 
+@SOME
 @given(
     arrays(np.int32, (2, MOST_RANK), elements=st.integers(-31 * 7, 31 * 7)),
     arrays(np.int32, (MOST_RANK, 2), elements=st.integers(-31 * 7, 31 * 7)),
@@ -242,6 +253,7 @@ def digest_of_all() -> str:
     return digest.hexdigest()
 
 
+@SOME
 @given(st.floats(-1e3, 1e3, width=32), st.sampled_from([0.5, 1.0, 3.0]))
 def test_a_coarser_code_is_the_rounded_weight_of_the_coarser_step(weight: float, step: float) -> None:
     weights = np.array([weight], np.float64)
@@ -249,6 +261,7 @@ def test_a_coarser_code_is_the_rounded_weight_of_the_coarser_step(weight: float,
         assert codec.coarser(codec.quantise(weights, step)) == codec.quantise(weights, 3 * step)
 
 
+@SOME
 @given(arrays(np.int32, st.integers(0, 200), elements=st.integers(-(2**24), 2**24)))
 def test_levels_differ_by_one_ternary_digit(codes: Integers) -> None:
     assert set((codes - 3 * codec.coarser(codes)).tolist()) <= {-1, 0, 1}
@@ -257,6 +270,7 @@ def test_levels_differ_by_one_ternary_digit(codes: Integers) -> None:
 LINE = (Piece("line", 1, 1, (0,), (60,), nested=True), Piece("once", 1, 1, (0,), (300,), nested=False))
 
 
+@SOME
 @given(
     arrays(np.float32, 60, elements=st.floats(-200, 200, width=32)),
     arrays(np.float32, 300, elements=st.floats(-1e6, 1e6, width=32)),
@@ -326,6 +340,7 @@ def test_decoding_needs_only_the_variants_blocks() -> None:
     assert codec.tensors(BASE.manifest, variant, contents).keys() == {"matrix1", "bias1", "conv1", "exit1"}
 
 
+@SOME
 @given(st.data())
 def test_a_damaged_block_is_refused(data: st.DataObject) -> None:
     block = data.draw(st.sampled_from(BASE.manifest.blocks))
@@ -336,6 +351,7 @@ def test_a_damaged_block_is_refused(data: st.DataObject) -> None:
     assert error.value.digest == block.digest
 
 
+@SOME
 @given(st.data(), st.sampled_from(range(LEVELS + 1)))
 def test_a_block_of_the_right_digest_and_other_content_is_refused_or_fits(data: st.DataObject, level: int) -> None:
     """Whatever bytes a publisher names: an error that names the block, or tensors of the manifest's shapes and numbers."""

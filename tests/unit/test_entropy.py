@@ -4,12 +4,13 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from edge_nodes.entropy import LARGEST, Integers, Reader, Writer
 
+SOME = settings(deadline=None)
 MANY = st.one_of(st.integers(-3, 3), st.integers(-40, 40), st.integers(-LARGEST, LARGEST))
 VALUES = arrays(np.int32, st.integers(0, 100), elements=MANY)
 
@@ -22,6 +23,7 @@ def written(values: Integers, trits: Integers) -> bytes:
     return writer.done()
 
 
+@SOME
 @given(VALUES, st.data())
 def test_whatever_is_written_is_read(values: Integers, data: st.DataObject) -> None:
     trits = data.draw(arrays(np.int32, values.shape, elements=st.integers(-1, 1)))
@@ -32,6 +34,7 @@ def test_whatever_is_written_is_read(values: Integers, data: st.DataObject) -> N
     reader.done()
 
 
+@SOME
 @given(VALUES, st.data())
 def test_another_decoder_reads_the_same(values: Integers, data: st.DataObject) -> None:
     trits = data.draw(arrays(np.int32, values.shape, elements=st.integers(-1, 1)))
@@ -112,6 +115,7 @@ def test_an_integer_too_large_for_a_stream_is_an_error() -> None:
         Writer().table(np.array([LARGEST + 1], np.int32))
 
 
+@SOME
 @given(st.binary(max_size=100), st.integers(0, 50))
 def test_any_bytes_are_read_or_refused(content: bytes, count: int) -> None:
     try:
