@@ -139,3 +139,12 @@ def test_any_bytes_are_read_or_refused(content: bytes, count: int) -> None:
         return
     with pytest.raises(ValueError, match="something else"):
         reader.done()
+
+
+def test_a_stream_that_goes_on_after_its_end_is_refused() -> None:
+    writer = Writer()
+    writer.raw([7, 1, 5], 8)  # the second is what stands at an end
+    reader = Reader(writer.done())
+    assert reader.raw(1, 8).tolist() == [7]
+    with pytest.raises(ValueError, match="something else"):
+        reader.done()
