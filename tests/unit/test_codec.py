@@ -322,6 +322,22 @@ def test_a_weight_too_large_for_the_step_is_an_error(weight: float, tensor: str)
         codec.encode(PIECES, STEP, LEVELS, weights)
 
 
+@pytest.mark.parametrize("weight", [2.0**24, math.inf, -math.inf, math.nan])
+def test_what_has_no_code_is_not_rounded(weight: float) -> None:
+    with pytest.raises(OverflowError, match="too large"):
+        codec.quantise(np.array([0, weight]), 1.0)
+
+
+def test_one_large_weight_makes_a_factors_step_larger() -> None:
+    names, shapes = ("w", "left", "right"), ((1000, 1), (1000, 1), (1, 1))
+    parts = tuple(Piece(n, 1, 1, (0, 0), shape, n == "w") for n, shape in zip(names, shapes, strict=True))
+    weights = {name: np.ones(shape, np.float32) for name, shape in zip(names, shapes, strict=True)}
+    weights["left"][0] = 1e6
+    deltas = (Delta(*names),)
+    loaded = publish(codec.encode(parts, STEP, 1, weights, deltas), parts, deltas).tensors(1, 1, 1)
+    assert loaded["w"][0] == pytest.approx(1e6, rel=0.3)
+
+
 def test_a_missing_block_is_named() -> None:
     variant = BASE.variant(2, 2, 3)
     for block in BASE.manifest.blocks:
@@ -423,6 +439,12 @@ def faulty(change: Any) -> str:
 FACTOR = len(PIECES)  # index of the piece of `left` for the first group
 
 
+def of_large_rank(document: Any) -> None:
+    for piece in document["pieces"]:
+        if piece["tensor"] in ("left", "right"):
+            piece["stop"][piece["tensor"] == "left"] = 257
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -441,6 +463,7 @@ FACTOR = len(PIECES)  # index of the piece of `left` for the first group
         (lambda m: m["deltas"][0].update(tensor="conv1"), "do not reach as far as conv1"),
         (lambda m: m["deltas"][0].update(tensor="left_conv"), "factors themselves"),
         (lambda m: m["pieces"][FACTOR].update(nested=True), "nested"),
+        (of_large_rank, "one rank, 256 at most"),
         (lambda m: m["pieces"][FACTOR].update(stop=[6, 3]), "one rank"),
         (lambda m: m["pieces"][FACTOR].update(start=[0, 1]), "one rank"),
         (lambda m: m["pieces"][FACTOR].update(stop=[5, 2]), "do not reach as far as matrix1 at stage 1, group 1"),
