@@ -153,7 +153,7 @@ def test_a_variant_is_a_corner_of_every_wider_and_deeper_one(
 
 def test_what_is_sent_once_comes_close_and_small_tensors_closer() -> None:
     loaded = BASE.tensors(2, 2, 1)
-    for name, most in (("bias1", 1 / 200), ("exit1", 1 / 25)):  # root mean squares
+    for name, most in (("bias1", 1 / 100), ("exit1", 1 / 19)):  # root mean squares
         error = np.abs(loaded[name] - WEIGHTS[name]).max()
         assert 0 < error < most * np.sqrt(np.mean(WEIGHTS[name] ** 2)), name
 
@@ -284,7 +284,7 @@ def test_any_weights_survive(nested: Floats, once: Floats, levels: int) -> None:
         for _ in range(levels - bits):
             codes = codec.coarser(codes)
         assert same(loaded["line"], codes.astype(np.float32) * np.float32(STEP / 3 ** (bits - 1)))
-        size = max(np.sqrt(np.mean(once.astype(np.float64) ** 2)) / 16, np.abs(once).max() / 2**15, 2e-13)
+        size = max(np.sqrt(np.mean(once.astype(np.float64) ** 2)) / 12, np.abs(once).max() / 2**15, 2e-13)
         assert (
             np.abs(loaded["once"] - once).max() <= 0.63 * size
         )  # half a step, which is up to 5/4 of what was asked for
