@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from itertools import islice
 from typing import NamedTuple
 
 from edge_nodes.manifest import Block, Manifest, Variant
@@ -63,11 +62,11 @@ class Outlook(NamedTuple):
     left_ns: int
     waiting: int  # bytes that are before anything that is sent now
     round_trip_ns: int
-    load_bytes_per_s: int
+    load_bytes_per_s: int | None  # None: loading takes no time
 
     def reaches(self, missing: int, size: int) -> bool:
         """Whether `missing` bytes arrive, and the `size` bytes of a variant are loaded, before the deadline."""
-        loading = size * 10**9 // max(1, self.load_bytes_per_s)
+        loading = size * 10**9 // self.load_bytes_per_s if self.load_bytes_per_s else 0
         passing = (self.waiting + missing) * 8 * 10**9 // max(1, self.rate_bps)
         return passing + loading + self.round_trip_ns // 2 <= self.left_ns
 
@@ -91,9 +90,10 @@ class Course:
             self._gone.add(block.digest)
         return block
 
-    def ahead(self, count: int) -> list[Block]:
-        """What comes after, as far as is known."""
-        return list(islice(self._rest.values(), count))
+    @property
+    def rest(self) -> list[Block]:
+        """What has not been sent of the plan."""
+        return list(self._rest.values())
 
     def _is_in_time(self, outlook: Outlook) -> bool:
         return outlook.reaches(sum(block.bytes for block in self._rest.values()), self.planned.bytes)

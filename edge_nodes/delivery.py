@@ -42,10 +42,13 @@ class Ask(msgspec.Struct, frozen=True):
     channel_bps: Figure
     memory_bytes: Figure
     macs_per_s: Figure
-    load_bytes_per_s: Figure
     infer_interval_ns: Figure
     slice: str
     have: list[str]
+    round_trip_ns: Figure = 0  # what the links to its edge library delay a packet, there and back
+    load_bytes_per_s: Figure | None = None
+    energy_per_mac_j: float = 0.0
+    power_w: float | None = None
     variant: str = ""  # this one and no other; "" leaves the choice to the library
     resume: Resume | None = None
 

@@ -22,7 +22,7 @@ from edge_nodes.http11 import Data
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import Limits
 from edge_nodes.receiver import DownloadFailed, Receiver, Tier
-from scenarios import records
+from scenarios import channel, records
 from scenarios.plan import LIBRARY_PORT, Attachment, Device, Library, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
@@ -77,10 +77,11 @@ class UserEquipment:
         self._arrival: Arrival | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
-        self._not_before = 0
+        self._not_before = self._origin = 0
 
     async def run(self, origin: int) -> None:
         """From the run's start to its end: an inference at each tick, a download whenever another model fits."""
+        self._origin = origin
         tick = origin + self._device.phase_ns
         while tick < origin + self._plan.duration_ns:
             await sleep_until(tick)
@@ -153,27 +154,31 @@ class UserEquipment:
 
     def _receiver(self, model: str, attachment: Attachment, download: str, began: int) -> Receiver:
         """The edge library of the cell is asked first, then those that it asks itself."""
-        device, edge = self._device, self._library(f"{attachment.gnb}-edge")
-        links = f"{attachment.gnb}-radio", f"{device.host}-link"
+        device, gnb = self._device, attachment.gnb
 
         def ask() -> delivery.Ask:
+            since = self._recorder.now() - self._origin
             return delivery.Ask(
                 download=download,
                 model=model,
                 time_left_ns=device.deadline_ns - (self._recorder.now() - began),
-                channel_bps=min(map(self._rate_down, links)),
+                channel_bps=channel.rate_bps(self._plan, device, gnb, since),
                 # A half for the model that runs, a half for the next one: so there is always room for both
                 memory_bytes=device.memory_bytes // 2,
                 macs_per_s=device.macs_per_s,
-                load_bytes_per_s=device.load_bytes_per_s,
                 infer_interval_ns=device.infer_interval_ns,
                 slice=device.slice,
                 have=[],
+                round_trip_ns=channel.round_trip_ns(self._plan, device, gnb, since),
+                load_bytes_per_s=device.load_bytes_per_s,
+                energy_per_mac_j=device.energy_per_mac_j,
+                power_w=device.power_w,
             )
 
         def note(kind: Any, *figures: Any) -> None:
             self._note(kind, download, *figures)
 
+        edge = self._library(f"{gnb}-edge")
         tiers = [Tier(host, (self._address(host), LIBRARY_PORT)) for host in (edge.host, *edge.upstream)]
         return Receiver(self._http, tiers, device.retry_ns, self._plan.models[model], self._stored, ask, note)
 
@@ -228,7 +233,16 @@ class UserEquipment:
     def _from_factory(self) -> Running:
         """The base model in the variant that fits the device best, as it was sold."""
         device = self._device
-        limits = Limits(device.memory_bytes // 2, device.macs_per_s, device.infer_interval_ns, 0, 0, frozenset())
+        limits = Limits(
+            memory_bytes=device.memory_bytes // 2,
+            macs_per_s=device.macs_per_s,
+            infer_interval_ns=device.infer_interval_ns,
+            rate_bps=0,
+            time_left_ns=0,
+            have=frozenset(),
+            energy_per_mac_j=device.energy_per_mac_j,
+            power_w=device.power_w,
+        )
         manifest, variant, self._stored = self._factory.base(device.application, limits)
         return self._running_of(manifest, variant, self._stored)
 
@@ -246,10 +260,6 @@ class UserEquipment:
 
     def _library(self, host: str) -> Library:
         return next(library for library in self._plan.libraries if library.host == host)
-
-    def _rate_down(self, link: str) -> int:
-        """The second end is the one nearer to the core."""
-        return next(entry for entry in self._plan.links if entry.name == link).ends[1].shape.rate_bps
 
     def _note(self, kind: Any, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._device.host, *figures))

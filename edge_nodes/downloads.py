@@ -15,7 +15,7 @@ from aiohttp import web
 from edge_nodes import delivery, http11
 from edge_nodes.deadline import Course
 from edge_nodes.manifest import Block, Manifest, ManifestError
-from edge_nodes.policies import COMPRESSION, TRANSFER_SHARE, Choice, Limits, NothingFits, missing_bytes
+from edge_nodes.policies import Choice, Limits, NothingFits, compression, rate_for, sending_order
 from edge_nodes.sending import Channel, Source, Stream, Unavailable, send_blocks
 from edge_nodes.sessions import Grant, Northbound, Refused
 from scenarios import records
@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     deadline_ns: int
     manifest: Manifest
     text: bytes  # of the manifest
-    wanted: Choice  # what would be best if the channel did not matter
+    wanted: Choice  # if the channel were the device's alone
 
 
 class Downloads:
@@ -48,8 +48,9 @@ class Downloads:
     ) -> None:
         self._plan, self._host, self._open, self._recorder, self._northbound = plan, host, open, recorder, northbound
         self._address = next(entry.ip for entry in plan.hosts if entry.name == host)
-        self._compression = COMPRESSION[plan.policies.compression]
+        self._compression = compression(plan.policies.compression)
         self._manifests: dict[str, Manifest] = {}  # by digest, parsed
+        self._orders = LRUCache
         self._background: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -62,7 +63,7 @@ class Downloads:
             return web.Response(status=404, text=f"no model {ask.model}")
         try:
             text, manifest = await self._manifest(ask.model)
-            asked = Asked(ask, now + ask.time_left_ns, manifest, text, _best(manifest, ask))
+            asked = Asked(ask, now + ask.time_left_ns, manifest, text, self._wanted(manifest, ask))
         except (Unavailable, NothingFits) as error:
             return web.Response(status=503, text=str(error))
         except KeyError as error:
@@ -80,6 +81,14 @@ class Downloads:
             except ManifestError as error:
                 raise Unavailable(str(error)) from None
         return text, self._manifests[digest]
+
+    def _wanted(self, manifest: Manifest, ask: delivery.Ask) -> Choice:
+        """Raises NothingFits; KeyError where the device names what is not there."""
+        if not ask.variant:
+            return self._compression.choose(manifest, _limits(ask, ask.channel_bps, ask.time_left_ns))
+        variant = manifest.variant(ask.variant)
+        missing = sum(block.bytes for block in manifest.blocks_of(variant, ask.have))
+        return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, asked for")
 
     async def _deliver(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """A session, the choice, and the stream. Once the manifest is under way there is no other answer."""
@@ -102,10 +111,9 @@ class Downloads:
         return response
 
     async def _reserve(self, device_ip: str, asked: Asked) -> tuple[Grant | None, str]:
-        """A session at the rate that brings the best variant for the device in time."""
+        """A session at the rate that brings in time what would be chosen if the channel were the device's alone."""
         ask = asked.ask
-        seconds = max(ask.time_left_ns, 1) / 10**9 * TRANSFER_SHARE
-        rate = min(ask.channel_bps, max(1, int(8 * asked.wanted.missing_bytes / seconds)))
+        rate = rate_for(asked.wanted, _limits(ask, ask.channel_bps, ask.time_left_ns))
         duration = -(-max(ask.time_left_ns, 1) // 10**9)
         try:
             return await self._northbound.create(device_ip, self._address, ask.slice, rate, duration), ""
@@ -119,7 +127,7 @@ class Downloads:
         reason = choice.reason if grant else f"{choice.reason}; no session: {why}"
         self._record(records.Chosen, ask, choice.variant.name, choice.missing_bytes, grant.id if grant else "", reason)
         await stream.note(delivery.Offer(choice.variant.name))
-        course = Course(asked.manifest, choice.variant, _in_order(asked.manifest, choice, ask), ask.have)
+        course = Course(asked.manifest, choice.variant, self._in_order(asked, choice.variant), ask.have)
         channel = Channel(
             request.get_extra_info("socket"), self._recorder.now, asked.deadline_ns, rate, ask.load_bytes_per_s
         )
@@ -137,6 +145,15 @@ class Downloads:
         left = asked.deadline_ns - self._recorder.now()
         return self._compression.choose(asked.manifest, _limits(asked.ask, rate_bps, left))
 
+    def _in_order(self, asked: Asked, variant: Variant) -> list[Block]:
+        """The blocks that the device lacks; what was in the air comes first."""
+        ask, manifest = asked.ask, asked.manifest
+        key = ask.model, variant.name, frozenset(ask.have)
+        if key not in self._orders:
+            self._orders[key] = sending_order(manifest, variant, ask.have)
+        air = ask.resume.object if ask.resume else ""
+        return sorted(self._orders[key], key=lambda block: block.digest != air)
+
     def _record(self, kind: Callable[..., records.Event], ask: delivery.Ask, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._host, ask.download, *figures))
 
@@ -146,22 +163,19 @@ class Downloads:
         task.add_done_callback(self._background.discard)
 
 
-def _best(manifest: Manifest, ask: delivery.Ask) -> Choice:
-    """What is best for the device whatever its channel, or what it names. Raises NothingFits; KeyError for what is not there."""
-    if ask.variant:
-        variant = manifest.variant(ask.variant)
-        return Choice(variant, missing_bytes(manifest, variant, ask.have), f"{variant.name}: asked for")
-    return COMPRESSION["device"].choose(manifest, _limits(ask, ask.channel_bps, ask.time_left_ns))
-
-
 def _limits(ask: delivery.Ask, rate_bps: int, time_left_ns: int) -> Limits:
-    return Limits(ask.memory_bytes, ask.macs_per_s, ask.infer_interval_ns, rate_bps, time_left_ns, frozenset(ask.have))
-
-
-def _in_order(manifest: Manifest, choice: Choice, ask: delivery.Ask) -> list[Block]:
-    """The blocks that the device lacks; what was in the air comes first."""
-    blocks = manifest.blocks_of(choice.variant, ask.have)
-    return sorted(blocks, key=lambda block: ask.resume is None or block.digest != ask.resume.object)
+    return Limits(
+        memory_bytes=ask.memory_bytes,
+        macs_per_s=ask.macs_per_s,
+        infer_interval_ns=ask.infer_interval_ns,
+        rate_bps=rate_bps,
+        time_left_ns=time_left_ns,
+        have=frozenset(ask.have),
+        round_trip_ns=ask.round_trip_ns,
+        load_bytes_per_s=ask.load_bytes_per_s,
+        energy_per_mac_j=ask.energy_per_mac_j,
+        power_w=ask.power_w,
+    )
 
 
 def _name(model: str) -> str:

@@ -11,7 +11,6 @@ from edge_nodes.deadline import Course, Outlook, Pace
 from edge_nodes.http11 import Data
 from edge_nodes.manifest import Block
 
-AHEAD = 8  # blocks that are opened before their turn, so that a tier above sends them one after another
 UNSENT_NS = (
     10_000_000  # what may wait in a socket, and cannot be cut any more: what passes in this time at the promised rate
 )
@@ -59,7 +58,7 @@ class Channel:
     """The connection to a device, watched for what still arrives by `deadline_ns`."""
 
     def __init__(
-        self, connection: socket.socket, now: Callable[[], int], deadline_ns: int, rate_bps: int, load_bytes_per_s: int
+        self, connection: socket.socket, now: Callable[[], int], deadline_ns: int, rate_bps: int, load_bytes_per_s: int | None
     ) -> None:
         self._connection, self._now, self._pace = connection, now, Pace()
         self._deadline_ns, self._load_bytes_per_s = deadline_ns, load_bytes_per_s
@@ -83,13 +82,11 @@ async def send_blocks(
     stream: Stream, course: Course, open_: Open, channel: Channel | None, resume: delivery.Resume | None
 ) -> int:
     """Sends the course's blocks and gives their bytes; a block that no tier has is an error frame. Raises OSError."""
-    opened: dict[str, asyncio.Task[Source]] = {}
+    # At once, so that what has to come from a tier above comes by one request
+    opened = {block.digest: asyncio.create_task(open_(block.digest)) for block in course.rest}
     sent = 0
     try:
         while (block := await _next(course, channel)) is not None:
-            for coming in (block, *course.ahead(AHEAD)):
-                if coming.digest not in opened:
-                    opened[coming.digest] = asyncio.create_task(open_(coming.digest))
             offset = resume.offset if resume and resume.object == block.digest and resume.offset < block.bytes else 0
             sent += await send_object(stream, block.digest, opened[block.digest], offset)
     finally:
