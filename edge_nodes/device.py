@@ -1,7 +1,7 @@
 """A device: real inference on real images; when its situation changes it downloads a better model and swaps to it.
 
-While a download arrives, the device runs the best part of it that is complete, as soon as that is better than what it ran. Each swap
-is between two inferences. A new model is on trial: where it turns out worse on the device's own images, the old one comes back.
+While a download arrives, the device runs the best part of it that is complete, as soon as that is better than what it ran. Each
+swap is between two inferences. A new model is on trial: where it turns out worse on the device's own images, the old one comes back.
 """
 
 import asyncio
@@ -243,7 +243,8 @@ class UserEquipment:
             energy_per_mac_j=device.energy_per_mac_j,
             power_w=device.power_w,
         )
-        manifest, variant, self._stored = self._factory.base(device.application, limits)
+        manifest, variant, objects = self._factory.base(device.application, limits)
+        self._stored = dict(objects)
         return self._running_of(manifest, variant, self._stored)
 
     def _running_of(self, manifest: Manifest, variant: Variant, objects: Mapping[str, Data]) -> Running:

@@ -5,19 +5,22 @@ rest still arrives in time; where it does not, the plan is cut (`deadline`, `sen
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
 
 from edge_nodes import delivery, http11
 from edge_nodes.deadline import Course
-from edge_nodes.manifest import Block, Manifest, ManifestError
+from edge_nodes.http11 import Data
+from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.policies import Choice, Limits, NothingFits, compression, rate_for, sending_order
-from edge_nodes.sending import Channel, Source, Stream, Unavailable, send_blocks
+from edge_nodes.sending import Channel, Stream, send_blocks
+from edge_nodes.sending import Unavailable as Unavailable
 from edge_nodes.sessions import Grant, Northbound, Refused
+from edge_nodes.store import Source
 from scenarios import records
 from scenarios.plan import Plan
 from scenarios.quantity import about
@@ -31,26 +34,28 @@ class Asked(NamedTuple):
     ask: delivery.Ask
     deadline_ns: int
     manifest: Manifest
-    text: bytes  # of the manifest
+    text: Data  # of the manifest
     wanted: Choice  # if the channel were the device's alone
 
 
+class Models(Protocol):
+    """The part of a tier that is needed."""
+
+    async def text(self, model: str) -> Data: ...
+    async def manifest(self, model: str) -> Manifest: ...
+    async def open(self, name: str, digest: str) -> Source: ...
+
+
 class Downloads:
-    """What one tier at `host` does for devices; `open(name, digest)` gives its objects."""
+    """What one tier at `host` does for devices."""
 
     def __init__(
-        self,
-        plan: Plan,
-        host: str,
-        open: Callable[[str, str], Coroutine[Any, Any, Source]],
-        recorder: records.Recorder,
-        northbound: Northbound,
+        self, plan: Plan, host: str, models: Models, recorder: records.Recorder, northbound: Northbound
     ) -> None:
-        self._plan, self._host, self._open, self._recorder, self._northbound = plan, host, open, recorder, northbound
+        self._plan, self._host, self._models, self._recorder = plan, host, models, recorder
+        self._northbound = northbound
         self._address = next(entry.ip for entry in plan.hosts if entry.name == host)
         self._compression = compression(plan.policies.compression)
-        self._manifests: dict[str, Manifest] = {}  # by digest, parsed
-        self._orders = LRUCache
         self._background: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -62,25 +67,13 @@ class Downloads:
         if ask.model not in self._plan.models:
             return web.Response(status=404, text=f"no model {ask.model}")
         try:
-            text, manifest = await self._manifest(ask.model)
+            text, manifest = await self._models.text(ask.model), await self._models.manifest(ask.model)
             asked = Asked(ask, now + ask.time_left_ns, manifest, text, self._wanted(manifest, ask))
         except (Unavailable, NothingFits) as error:
             return web.Response(status=503, text=str(error))
         except KeyError as error:
             return web.Response(status=404, text=str(error.args[0]))
         return await self._deliver(request, asked)
-
-    async def _manifest(self, model: str) -> tuple[bytes, Manifest]:
-        """Raises Unavailable."""
-        digest = self._plan.models[model]
-        source = await self._open(_name(model), digest)
-        text = b"".join([bytes(part) async for part in source.parts()])
-        if digest not in self._manifests:
-            try:
-                self._manifests[digest] = Manifest.from_json(text)
-            except ManifestError as error:
-                raise Unavailable(str(error)) from None
-        return text, self._manifests[digest]
 
     def _wanted(self, manifest: Manifest, ask: delivery.Ask) -> Choice:
         """Raises NothingFits; KeyError where the device names what is not there."""
@@ -127,12 +120,14 @@ class Downloads:
         reason = choice.reason if grant else f"{choice.reason}; no session: {why}"
         self._record(records.Chosen, ask, choice.variant.name, choice.missing_bytes, grant.id if grant else "", reason)
         await stream.note(delivery.Offer(choice.variant.name))
-        course = Course(asked.manifest, choice.variant, self._in_order(asked, choice.variant), ask.have)
+        air = ask.resume.object if ask.resume else ""
+        order = _in_order(asked.manifest, choice.variant, ask.have, air)
+        course = Course(asked.manifest, choice.variant, order, ask.have)
         channel = Channel(
             request.get_extra_info("socket"), self._recorder.now, asked.deadline_ns, rate, ask.load_bytes_per_s
         )
         may_be_cut = not ask.variant and self._plan.policies.compression in DEADLINE_AWARE
-        fetch = partial(self._open, _name(ask.model))
+        fetch = partial(self._models.open, ask.model)
         sent = await send_blocks(stream, course, fetch, channel if may_be_cut else None, ask.resume)
         cut = ""
         if course.variant is not choice.variant:
@@ -144,15 +139,6 @@ class Downloads:
     def _choose(self, asked: Asked, rate_bps: int) -> Choice:
         left = asked.deadline_ns - self._recorder.now()
         return self._compression.choose(asked.manifest, _limits(asked.ask, rate_bps, left))
-
-    def _in_order(self, asked: Asked, variant: Variant) -> list[Block]:
-        """The blocks that the device lacks; what was in the air comes first."""
-        ask, manifest = asked.ask, asked.manifest
-        key = ask.model, variant.name, frozenset(ask.have)
-        if key not in self._orders:
-            self._orders[key] = sending_order(manifest, variant, ask.have)
-        air = ask.resume.object if ask.resume else ""
-        return sorted(self._orders[key], key=lambda block: block.digest != air)
 
     def _record(self, kind: Callable[..., records.Event], ask: delivery.Ask, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._host, ask.download, *figures))
@@ -178,6 +164,6 @@ def _limits(ask: delivery.Ask, rate_bps: int, time_left_ns: int) -> Limits:
     )
 
 
-def _name(model: str) -> str:
-    """The name of the repository: a specialisation is a tag of its base."""
-    return model.partition("@")[0]
+def _in_order(manifest: Manifest, variant: Variant, have: Collection[str], air: str) -> list[Block]:
+    """The blocks of a variant that a device lacks; what was in the air comes first."""
+    return sorted(sending_order(manifest, variant, have), key=lambda block: block.digest != air)

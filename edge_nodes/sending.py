@@ -2,14 +2,15 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from edge_nodes import delivery, tcp
 from edge_nodes.clock import sleep_ns
 from edge_nodes.deadline import Course, Outlook, Pace
-from edge_nodes.http11 import Data
+from edge_nodes.http11 import Body
 from edge_nodes.manifest import Block
+from edge_nodes.store import Source
 
 UNSENT_NS = (
     10_000_000  # what may wait in a socket, and cannot be cut any more: what passes in this time at the promised rate
@@ -20,16 +21,6 @@ LOOK_AGAIN_NS = 1_000_000  # after which it is looked, at the earliest, whether 
 
 class Unavailable(Exception):
     """No tier has the object, or none has it unbroken; the message says what each of them said."""
-
-
-class Source(Protocol):
-    """An object of a tier, which may still be on its way from the tier above."""
-
-    @property
-    def bytes(self) -> int: ...
-
-    def parts(self, offset: int = 0) -> AsyncIterator[Data]:
-        """What is there from `offset` on, as soon as it is there. Raises Unavailable, also after some parts."""
 
 
 Open = Callable[[str], Coroutine[Any, Any, Source]]  # an object by its digest; raises Unavailable
@@ -47,10 +38,10 @@ class Stream:
     async def error(self, name: str, error: str) -> None:
         await self._chunk(delivery.error_frame(name, error))
 
-    async def part(self, name: str, data: Data, offset: int, of: int) -> None:
+    async def part(self, name: str, data: Body, offset: int, of: int) -> None:
         await self._chunk(delivery.frame_head(name, len(data), offset, of), data)
 
-    async def _chunk(self, head: bytes, data: Data = b"") -> None:
+    async def _chunk(self, head: bytes, data: Body = b"") -> None:
         await self._send(b"%x\r\n" % (len(head) + len(data)), head, data, b"\r\n")
 
 
@@ -58,7 +49,12 @@ class Channel:
     """The connection to a device, watched for what still arrives by `deadline_ns`."""
 
     def __init__(
-        self, connection: socket.socket, now: Callable[[], int], deadline_ns: int, rate_bps: int, load_bytes_per_s: int | None
+        self,
+        connection: socket.socket,
+        now: Callable[[], int],
+        deadline_ns: int,
+        rate_bps: int,
+        load_bytes_per_s: int | None,
     ) -> None:
         self._connection, self._now, self._pace = connection, now, Pace()
         self._deadline_ns, self._load_bytes_per_s = deadline_ns, load_bytes_per_s
