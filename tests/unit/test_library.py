@@ -611,8 +611,8 @@ async def test_a_granted_session_is_of_the_devices_flow_and_ends_after_the_downl
         assert asked["device"] == {"ipv4Address": {"privateAddress": world.addresses[PHONE]}}
         assert asked["applicationServer"] == {"ipv4Address": world.addresses[EDGE]}
         assert (asked["qosProfile"], asked["duration"]) == ("default", 3)
-        needed = sum(map(len, DIGITS)) * 8 / 3 / policies.TRANSFER_SHARE
-        assert asked["requestedRate"] == pytest.approx(needed, rel=1e-3)
+        needed = sum(map(len, DIGITS)) * 8 * 1514 / 1448 / (3 * policies.RESERVED)
+        assert asked["requestedRate"] == pytest.approx(needed, rel=0.02)
         assert ended == ("DELETE", "/quality-on-demand/v1/sessions/s1", None)
         assert world.chosen().session == "s1"
         assert "no session" not in world.chosen().reason
