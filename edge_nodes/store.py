@@ -40,8 +40,7 @@ class Source(Protocol):
 class Recorder(Protocol):
     """The part of a recorder that is needed."""
 
-    @staticmethod
-    def now() -> int: ...
+    def now(self) -> int: ...
     def write(self, event: records.Event) -> None: ...
 
 

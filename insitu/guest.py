@@ -287,7 +287,7 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
         policy = CACHING[plan.policies.caching](entry.cache_bytes)
         objects = store.Store(STORES / entry.host, policy, entry.host, recorder)
     upstream = [Upstream(name, (addresses[name], plans.LIBRARY_PORT)) for name in entry.upstream]
-    tier = library.Tier(entry.host, plan.models, objects, upstream, bulk, recorder)
+    tier = library.Tier(entry.host, plan.models, objects, upstream, bulk, recorder, entry.retry_ns)
     app = registry.application(tier)
     northbound = Northbound(http, addresses["nef"], plans.NORTHBOUND_PORT)
     app.router.add_post(delivery.PATH, Downloads(plan, entry.host, tier, recorder, northbound).answer)
@@ -307,8 +307,10 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
 
 async def work_by_itself(plan: Plan, tier: library.Tier, channel: Channel) -> None:
     """What a tier does without being asked, from when all tiers are up."""
-    await channel.started()
+    origin = await channel.started()
     await tier.warm_up()
+    mine = [entry for entry in plan.prefetches if entry.library == tier.host]
+    await asyncio.gather(*(tier.prefetch(entry.model, origin + entry.time_ns) for entry in mine))
 
 
 async def run_devices(run: Run, channel: Channel) -> None:
