@@ -27,7 +27,10 @@ class Pace:
         self._first: Sight | None = None
 
     def look(self, sight: Sight) -> None:
+        """Takes a sight. A connection that had nothing to send since the last one tells nothing about the channel."""
         self._first = self._first or sight
+        if self._sights and not self._sights[-1].waiting:
+            self._sights.clear()
         self._sights.append(sight)
         window = _window_ns(sight)
         # What two windows need: the last sight before each

@@ -1,7 +1,7 @@
 """A device: real inference on real images; when its situation changes it downloads a better model and swaps to it.
 
 While a download arrives, the device runs the best part of it that is complete, as soon as that is better than what it ran. Each
-swap is between two inferences. A new model is on trial: if it turns out worse on the images that the device sees, the old one is back.
+swap is between two inferences. A new model is on trial: where it turns out worse on what the device sees, the old one comes back.
 """
 
 import asyncio
