@@ -1,6 +1,5 @@
-"""Compression and caching policies. Pure: they see figures and give a choice."""
+"""Compression policies. Pure: they see figures and give a choice."""
 
-from collections import OrderedDict
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -182,32 +181,3 @@ def _bound(known: Variants, chosen: int, limits: Limits) -> str:
 def _choice(known: Variants, chosen: int, missing: Figures, why: str) -> Choice:
     variant, size = known.listed[chosen], int(missing[chosen])
     return Choice(variant, size, f"{variant.name}: {about(size, 'size')}{why}")
-
-
-class Lru:
-    """Least recently used: what was not asked for the longest goes first. Keeps names and sizes, not the objects."""
-
-    def __init__(self, capacity_bytes: int) -> None:
-        self._capacity = capacity_bytes
-        self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._used = 0
-
-    def touch(self, name: str) -> None:
-        """The object was asked for."""
-        self._sizes.move_to_end(name)
-
-    def admit(self, name: str, size: int) -> list[str] | None:
-        """What has to go for a new object; None when it is larger than the whole cache and stays out."""
-        if size > self._capacity:
-            return None
-        evicted = []
-        while self._used + size > self._capacity:
-            old, freed = self._sizes.popitem(last=False)
-            self._used -= freed
-            evicted.append(old)
-        self._sizes[name] = size
-        self._used += size
-        return evicted
-
-
-CACHING = {"lru": Lru}
