@@ -5,7 +5,7 @@ frames, and everybody else uses the pull endpoints of the OCI distribution speci
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import aiohttp
@@ -76,6 +76,10 @@ class Tier:
     def size(self, digest: str) -> int | None:
         """The bytes of an object that the manifests at hand name."""
         return self._sizes.get(digest)
+
+    def holds(self, digests: Iterable[str]) -> bool:
+        """Whether none of these objects would have to come from above."""
+        return all(digest in self._texts or self._store.get(digest) is not None for digest in digests)
 
     async def object(self, name: str, digest: str) -> Data:
         """All of an object. Raises Unavailable."""
