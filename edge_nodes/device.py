@@ -134,7 +134,7 @@ class UserEquipment:
         receiver = self._receiver(model, attachment, download, began)
         self._arrival = arrival = self._arriving(receiver, model, download, began)
         try:
-            new = await arrival.finish()
+            new, loaded_ns = await arrival.finish()
         except (DownloadFailed, codec.BlockError) as error:
             self._stored = receiver.objects  # what has come need not come again
             self._not_before = self._recorder.now() + limit
@@ -142,7 +142,7 @@ class UserEquipment:
             return
         finally:
             self._arrival = None
-        latency = self._recorder.now() - began
+        latency = loaded_ns - began
         done = download, model, new.variant.name, receiver.bytes, latency, latency <= limit
         self._note(records.Completed, *done)
         self._stored = receiver.objects
