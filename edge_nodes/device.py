@@ -195,16 +195,21 @@ class UserEquipment:
     # Swaps: one assignment, so no inference sees half a model
 
     def _may_swap(self, model: str) -> bool:
-        """Not to what turned out worse meanwhile, nor away from the model that fits what is seen now."""
-        return model != self._refused and (model == self._need or self._running.model != self._need)
+        """Not to what is needed no more, nor to what turned out worse meanwhile."""
+        return model == self._need != self._refused
 
     def _swap_to_what_is_loaded(self) -> None:
         """Just before an inference: to the best part of a download that is loaded by now."""
         arrival = self._arrival
         if arrival is None or arrival.loaded is None or not self._may_swap(arrival.model):
             return
-        if (arrival.model, arrival.loaded.name) != (self._running.model, self._running.variant.name):
+        if (arrival.model, arrival.loaded.name) == (self._running.model, self._running.variant.name):
+            return
+        try:
             self._swap(arrival.make(arrival.loaded), arrival.download)
+        except codec.BlockError as error:
+            arrival.loaded = None
+            self._note(records.BlockRejected, arrival.download, error.digest, "", error.what)
 
     def _swap(self, new: Running, download: str) -> None:
         if self._trial is None or self._trial.download != download:
