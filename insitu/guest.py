@@ -310,7 +310,8 @@ async def work_by_itself(plan: Plan, tier: library.Tier, channel: Channel) -> No
     origin = await channel.started()
     await tier.warm_up()
     mine = [entry for entry in plan.prefetches if entry.library == tier.host]
-    await asyncio.gather(*(tier.prefetch(entry.model, origin + entry.time_ns) for entry in mine))
+    plain = plan.policies.compression in ("file", "fixed:file")
+    await asyncio.gather(*(tier.prefetch(entry.model, origin + entry.time_ns, plain) for entry in mine))
 
 
 async def run_devices(run: Run, channel: Channel) -> None:
