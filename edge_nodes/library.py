@@ -5,6 +5,7 @@ frames, and everybody else uses the pull endpoints of the OCI distribution speci
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -99,7 +100,12 @@ class Tier:
 
     async def warm_up(self) -> None:
         """Gets the manifests, and opens connections to the tiers above: a device's first request then costs neither."""
-        await asyncio.gather(*map(self.manifest, self.catalogue), return_exceptions=True)  # failures are in the records
+
+        async def get(model: str) -> None:
+            with contextlib.suppress(Unavailable):  # that is on record; it is tried again when it is asked for
+                await self.manifest(model)
+
+        await asyncio.gather(*map(get, self.catalogue))
         await self._pulls.open_ahead()
 
     async def prefetch(self, model: str, at_ns: int, plain: bool = False) -> None:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -300,6 +301,8 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     working = asyncio.create_task(work_by_itself(plan, tier, channel))
     await told_to_end.wait()
     working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
     await http.close()
     await bulk.close()
     recorder.close()
