@@ -291,13 +291,13 @@ async def test_all_that_is_lacking_is_asked_for_at_once(make: Any) -> None:
 async def test_one_who_leaves_does_not_end_the_pull_of_the_others(make: Any) -> None:
     async with make() as world:
         world.gates[LOCAL] = asyncio.Event()
-        leaver, other = (asyncio.create_task(world.tiers[EDGE].object("digits", FIRST)) for _ in range(2))
+        leaver, other = (asyncio.create_task(world.tiers[EDGE].open("digits", FIRST)) for _ in range(2))
         await until(lambda: len(world.served(EDGE, FIRST)) == 2)
         leaver.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaver
         world.gates[LOCAL].set()
-        assert await other == OBJECTS[FIRST]
+        assert await library.read(await other) == OBJECTS[FIRST]
 
 
 WRONG = "sent other bytes than the digest promises"
