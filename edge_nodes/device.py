@@ -134,7 +134,7 @@ class UserEquipment:
         receiver = self._receiver(model, attachment, download, began)
         self._arrival = arrival = self._arriving(receiver, model, download, began)
         try:
-            new = await arrival.finish()
+            new, loaded_ns = await arrival.finish()
         except (DownloadFailed, codec.BlockError) as error:
             self._stored = receiver.objects  # what has come need not come again
             self._not_before = self._recorder.now() + limit
@@ -142,7 +142,7 @@ class UserEquipment:
             return
         finally:
             self._arrival = None
-        latency = self._recorder.now() - began
+        latency = loaded_ns - began
         done = download, model, new.variant.name, receiver.bytes, latency, latency <= limit
         self._note(records.Completed, *done)
         self._stored = receiver.objects
@@ -195,16 +195,21 @@ class UserEquipment:
     # Swaps: one assignment, so no inference sees half a model
 
     def _may_swap(self, model: str) -> bool:
-        """Not to what turned out worse meanwhile, nor away from the model that fits what is seen now."""
-        return model != self._refused and (model == self._need or self._running.model != self._need)
+        """Not to what is needed no more, nor to what turned out worse meanwhile."""
+        return model == self._need != self._refused
 
     def _swap_to_what_is_loaded(self) -> None:
         """Just before an inference: to the best part of a download that is loaded by now."""
         arrival = self._arrival
         if arrival is None or arrival.loaded is None or not self._may_swap(arrival.model):
             return
-        if (arrival.model, arrival.loaded.name) != (self._running.model, self._running.variant.name):
+        if (arrival.model, arrival.loaded.name) == (self._running.model, self._running.variant.name):
+            return
+        try:
             self._swap(arrival.make(arrival.loaded), arrival.download)
+        except codec.BlockError as error:
+            arrival.loaded = None
+            self._note(records.BlockRejected, arrival.download, error.digest, "", error.what)
 
     def _swap(self, new: Running, download: str) -> None:
         if self._trial is None or self._trial.download != download:

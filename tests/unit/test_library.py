@@ -291,13 +291,13 @@ async def test_all_that_is_lacking_is_asked_for_at_once(make: Any) -> None:
 async def test_one_who_leaves_does_not_end_the_pull_of_the_others(make: Any) -> None:
     async with make() as world:
         world.gates[LOCAL] = asyncio.Event()
-        leaver, other = (asyncio.create_task(world.tiers[EDGE].object("digits", FIRST)) for _ in range(2))
+        leaver, other = (asyncio.create_task(world.tiers[EDGE].open("digits", FIRST)) for _ in range(2))
         await until(lambda: len(world.served(EDGE, FIRST)) == 2)
         leaver.cancel()
         with pytest.raises(asyncio.CancelledError):
             await leaver
         world.gates[LOCAL].set()
-        assert await other == OBJECTS[FIRST]
+        assert await library.read(await other) == OBJECTS[FIRST]
 
 
 WRONG = "sent other bytes than the digest promises"
@@ -549,7 +549,10 @@ async def test_what_is_no_list_of_objects_is_a_400(make: Any, body: bytes) -> No
         assert answer.status == 400
 
 
-@pytest.mark.parametrize("digest", ["", "junk", "sha256:..", "../manifests/digits.json", FIRST.upper(), FIRST[:-1]])
+@pytest.mark.parametrize(
+    "digest",
+    ["", "junk", "/dev/zero", "sha256:/dev/zero", "sha256:..", "../manifests/digits.json", FIRST.upper(), FIRST[:-1]],
+)
 @pytest.mark.parametrize("host", [EDGE, CENTRAL])
 async def test_a_name_that_is_none_has_no_object(make: Any, host: str, digest: str) -> None:
     async with make() as world:
