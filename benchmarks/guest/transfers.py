@@ -13,13 +13,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from emulation import OUT, emulation, read_plan
 
-from edge_nodes import clock, delivery, http11, library
+from edge_nodes import clock, delivery, http11, library, registry, store
+from edge_nodes.downloads import Downloads
+from edge_nodes.receiver import Receiver, Tier
+from edge_nodes.sessions import Northbound
 from scenarios import records
-from scenarios.plan import LIBRARY_PORT, Plan
+from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
 from topology import namespace
 
 PATHS = {"2": ("central", "nef"), "4": ("west-local", "phone")}  # by the links between
@@ -69,14 +71,17 @@ def serve(plan: Plan, host: str, blocks: list[bytes]) -> None:
         return web.Response(body=blocks[int(request.match_info["number"])])
 
     async def services() -> None:
-        entry = next(entry for entry in plan.libraries if entry.host == host)
         recorder = records.Recorder(OUT / "events", host)
-        store = library.Published(OUT / "library")
-        tier = library.Tier(plan, entry, store, recorder, library.client(open_socket), http11.Client(open_socket))
+        published = store.Published(OUT / "library", host, recorder)
+        tier = library.Tier(host, plan.models, published, (), http11.Client(open_socket), recorder)
+        nef = next(entry.ip for entry in plan.hosts if entry.role == "nef")
+        northbound = Northbound(library.client(open_socket), nef, NORTHBOUND_PORT)
+        app = registry.application(tier)
+        app.router.add_post(delivery.PATH, Downloads(plan, host, tier, recorder, northbound).answer)
         plain = web.Application()
         plain.router.add_get("/{number}", block)
-        for app, port in ((tier.application(), LIBRARY_PORT), (plain, AIOHTTP_PORT)):
-            runner = web.AppRunner(app, access_log=None)
+        for served, port in ((app, LIBRARY_PORT), (plain, AIOHTTP_PORT)):
+            runner = web.AppRunner(served, access_log=None)
             await runner.setup()
             await web.TCPSite(runner, "0.0.0.0", port).start()
         os.write(3, b"r")
@@ -112,16 +117,21 @@ async def measured(
 
 async def by_delivery(source: str, sink: str, blocks: int) -> None:
     """As a device downloads: every block verified and kept."""
-    ask = delivery.Ask("benchmark", "payload", 10**12, 10**12, 10**12, 10**12, 10**9, "default", [])
+    plan = read_plan()
+    rate = max(end.shape.rate_bps for link in plan.links for end in link.ends if link.name.endswith("radio"))
+
+    def ask() -> delivery.Ask:
+        return delivery.Ask("benchmark", "payload", 10**12, rate, 10**12, 10**12, 10**9, "default", [])
+
+    def note(*_: Any) -> None:
+        pass
+
     client = http11.Client(lambda: namespace.tcp_socket(sink))
-    kept = {}
-    async with client.request("POST", (source, LIBRARY_PORT), delivery.PATH, msgspec.json.encode(ask)) as answer:
-        async for head, data in delivery.frames(answer):
-            if head.object != "offer":
-                assert delivery.digest_of(data) == head.object
-                kept[head.object] = data
+    tiers = [Tier("source", (source, LIBRARY_PORT))]
+    receiver = Receiver(client, tiers, (), plan.models["payload"], {}, ask, note)
+    await receiver.receive()
     await client.close()
-    assert len(kept) == blocks + 1  # and the manifest
+    assert len(receiver.objects) == blocks + 1  # and the manifest
 
 
 async def by_aiohttp(source: str, sink: str, blocks: int) -> None:
