@@ -100,9 +100,10 @@ async def _catalogue(upstream: Sequence[Upstream], client: http11.Client, folder
             beside.write_bytes(text)
             beside.rename(kept)
             return catalogue
-    if not kept.exists():
-        raise NoCatalogue("; ".join(said))
-    return msgspec.json.decode(kept.read_bytes(), type=_Catalogue)
+    try:
+        return msgspec.json.decode(kept.read_bytes(), type=_Catalogue)
+    except (FileNotFoundError, ValueError):
+        raise NoCatalogue("; ".join(said)) from None
 
 
 @contextlib.asynccontextmanager
