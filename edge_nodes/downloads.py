@@ -5,14 +5,14 @@ rest still arrives in time; where it does not, the plan is cut (`deadline`, `sen
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
 
-from edge_nodes import delivery, http11
+from edge_nodes import delivery, http11, tcp
 from edge_nodes.deadline import Course
 from edge_nodes.http11 import Data
 from edge_nodes.manifest import Block, Manifest, Variant
@@ -21,7 +21,9 @@ from edge_nodes.sending import Channel, Stream, send_blocks
 from edge_nodes.sending import Unavailable as Unavailable
 from edge_nodes.sessions import Grant, Northbound, Refused
 from edge_nodes.store import Source
+from edge_nodes.transfer import payload_bps
 from scenarios import records
+from scenarios.channel import above_ns
 from scenarios.plan import Plan
 from scenarios.quantity import about
 
@@ -35,7 +37,8 @@ class Asked(NamedTuple):
     deadline_ns: int
     manifest: Manifest
     text: Data  # of the manifest
-    wanted: Choice  # if the channel were the device's alone
+    limits: Limits  # if the channel were the device's alone
+    wanted: Choice  # within them
 
 
 class Models(Protocol):
@@ -44,6 +47,7 @@ class Models(Protocol):
     async def text(self, model: str) -> Data: ...
     async def manifest(self, model: str) -> Manifest: ...
     async def open(self, name: str, digest: str) -> Source: ...
+    def holds(self, digests: Iterable[str]) -> bool: ...
 
 
 class Downloads:
@@ -56,29 +60,33 @@ class Downloads:
         self._northbound = northbound
         self._address = next(entry.ip for entry in plan.hosts if entry.name == host)
         self._compression = compression(plan.policies.compression)
+        self._above_ns = above_ns(plan, host)
         self._background: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         now = self._recorder.now()
         try:
-            ask = msgspec.json.decode(await request.read(), type=delivery.Ask)
+            body = await request.read()
+            ask = msgspec.json.decode(body, type=delivery.Ask)
         except (ValueError, RecursionError) as error:
             return web.Response(status=400, text=f"not a download request: {error}")
         if ask.model not in self._plan.models:
             return web.Response(status=404, text=f"no model {ask.model}")
         try:
             text, manifest = await self._models.text(ask.model), await self._models.manifest(ask.model)
-            asked = Asked(ask, now + ask.time_left_ns, manifest, text, self._wanted(manifest, ask))
+            deadline = now + ask.time_left_ns - _asking_ns(ask, len(body))
+            limits = _limits(ask, deadline - now, 0 if self._plan.models[ask.model] in ask.have else len(text))
+            asked = Asked(ask, deadline, manifest, text, limits, self._wanted(manifest, ask, limits))
         except (Unavailable, NothingFits) as error:
             return web.Response(status=503, text=str(error))
         except KeyError as error:
             return web.Response(status=404, text=str(error.args[0]))
         return await self._deliver(request, asked)
 
-    def _wanted(self, manifest: Manifest, ask: delivery.Ask) -> Choice:
+    def _wanted(self, manifest: Manifest, ask: delivery.Ask, limits: Limits) -> Choice:
         """Raises NothingFits; KeyError where the device names what is not there."""
         if not ask.variant:
-            return self._compression.choose(manifest, _limits(ask, ask.channel_bps, ask.time_left_ns))
+            return self._compression.choose(manifest, limits)
         variant = manifest.variant(ask.variant)
         missing = sum(block.bytes for block in manifest.blocks_of(variant, ask.have))
         return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, asked for")
@@ -90,6 +98,7 @@ class Downloads:
         response.enable_chunked_encoding()
         await response.prepare(request)
         async with http11.body_of(request) as send:
+            tcp.pace(request.get_extra_info("socket"), payload_bps(ask.channel_bps) // 8)
             stream = Stream(send)
             if digest not in ask.have:
                 offset = ask.resume.offset if ask.resume and ask.resume.object == digest else 0
@@ -106,7 +115,7 @@ class Downloads:
     async def _reserve(self, device_ip: str, asked: Asked) -> tuple[Grant | None, str]:
         """A session at the rate that brings in time what would be chosen if the channel were the device's alone."""
         ask = asked.ask
-        rate = rate_for(asked.wanted, _limits(ask, ask.channel_bps, ask.time_left_ns))
+        rate = rate_for(asked.manifest, asked.wanted, asked.limits)
         duration = -(-max(ask.time_left_ns, 1) // 10**9)
         try:
             return await self._northbound.create(device_ip, self._address, ask.slice, rate, duration), ""
@@ -137,8 +146,14 @@ class Downloads:
         await stream.note(delivery.End(course.variant.name, cut))
 
     def _choose(self, asked: Asked, rate_bps: int) -> Choice:
-        left = asked.deadline_ns - self._recorder.now()
-        return self._compression.choose(asked.manifest, _limits(asked.ask, rate_bps, left))
+        """At the rate that is to be had, in the time that is left now."""
+        limits, left = asked.limits, asked.deadline_ns - self._recorder.now()
+        now = limits._replace(rate_bps=rate_bps, time_left_ns=left, before_ns=limits.time_left_ns - left)
+        choice = self._compression.choose(asked.manifest, now)
+        wanted = asked.manifest.blocks_of(choice.variant, limits.have)
+        if self._models.holds(block.digest for block in wanted):
+            return choice
+        return self._compression.choose(asked.manifest, now._replace(above_ns=self._above_ns))
 
     def _record(self, kind: Callable[..., records.Event], ask: delivery.Ask, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._host, ask.download, *figures))
@@ -149,18 +164,25 @@ class Downloads:
         task.add_done_callback(self._background.discard)
 
 
-def _limits(ask: delivery.Ask, rate_bps: int, time_left_ns: int) -> Limits:
+def _asking_ns(ask: delivery.Ask, size: int) -> int:
+    """What has passed since the device looked at its clock: it may have had to connect, and sent a request of `size` bytes."""
+    return ask.round_trip_ns * 3 // 2 + size * 8 * 10**9 // max(1, ask.channel_bps)
+
+
+def _limits(ask: delivery.Ask, time_left_ns: int, before_bytes: int) -> Limits:
     return Limits(
         memory_bytes=ask.memory_bytes,
         macs_per_s=ask.macs_per_s,
         infer_interval_ns=ask.infer_interval_ns,
-        rate_bps=rate_bps,
+        rate_bps=ask.channel_bps,
         time_left_ns=time_left_ns,
         have=frozenset(ask.have),
         round_trip_ns=ask.round_trip_ns,
         load_bytes_per_s=ask.load_bytes_per_s,
         energy_per_mac_j=ask.energy_per_mac_j,
         power_w=ask.power_w,
+        before_bytes=before_bytes,
+        head_bytes=delivery.HEAD_BYTES,
     )
 
 
