@@ -1,6 +1,5 @@
-"""Compression and caching policies. Pure: they see figures and give a choice."""
+"""Compression policies. Pure: they see figures and give a choice."""
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
@@ -95,32 +94,3 @@ def _best(manifest: Manifest, variants: list[Variant], limits: Limits) -> Varian
 def _choice(manifest: Manifest, variant: Variant, limits: Limits, why: str) -> Choice:
     missing = missing_bytes(manifest, variant, limits.have)
     return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, {why}")
-
-
-class Lru:
-    """Least recently used: what was not asked for the longest goes first. Keeps names and sizes, not the objects."""
-
-    def __init__(self, capacity_bytes: int) -> None:
-        self._capacity = capacity_bytes
-        self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._used = 0
-
-    def touch(self, name: str) -> None:
-        """The object was asked for."""
-        self._sizes.move_to_end(name)
-
-    def admit(self, name: str, size: int) -> list[str] | None:
-        """What has to go for a new object; None when it is larger than the whole cache and stays out."""
-        if size > self._capacity:
-            return None
-        evicted = []
-        while self._used + size > self._capacity:
-            old, freed = self._sizes.popitem(last=False)
-            self._used -= freed
-            evicted.append(old)
-        self._sizes[name] = size
-        self._used += size
-        return evicted
-
-
-CACHING = {"lru": Lru}
