@@ -94,7 +94,7 @@ def tensors(manifest: Manifest, variant: Variant, blocks: Mapping[str, bytes]) -
     pieces = [p for p in manifest.pieces if p.stage <= variant.depth and p.group <= variant.width]
     digests = {(block.stage, block.group, block.level): block.digest for block in manifest.blocks_of(variant)}
     if variant.bits == 0:
-        return _plain(pieces, digests.get((0, 0, 0), "of the whole model"), blocks)
+        return _plain(digests.get((0, 0, 0), "of the whole model"), blocks)
     result = {name: np.zeros(shape, np.float32) for name, shape in _shapes(pieces).items()}
     for (stage, group), owned in _units(pieces):
         nested, once = _kinds(owned, manifest.deltas)
@@ -212,16 +212,16 @@ def _add(deltas: Sequence[Delta], pieces: Sequence[Piece], tensors: dict[str, Fl
                     _part(piece, tensors)[...] += product.reshape(piece.shape())
 
 
-def _plain(pieces: Sequence[Piece], digest: str, blocks: Mapping[str, bytes]) -> dict[str, Floats]:
-    """Return the tensors of a safetensors file."""
+def _plain(digest: str, blocks: Mapping[str, bytes]) -> dict[str, Floats]:
+    """Return the tensors of a safetensors file, whichever these are: pieces may be of products that stand for them."""
     try:
-        plain = safetensors.numpy.load(_verified(digest, blocks))
-        for name, shape in _shapes(pieces).items():
-            if plain[name].shape != shape or plain[name].dtype != np.float32:
-                raise ValueError(f"{name} is no float32 tensor of {shape}")
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise BlockError(digest, f"does not fit the manifest: {error}") from error
-    return {name: plain[name] for name in _shapes(pieces)}
+        plain: dict[str, Floats] = safetensors.numpy.load(_verified(digest, blocks))
+    except SafetensorError as error:
+        raise BlockError(digest, f"not a safetensors file: {error}") from error
+    for name, tensor in plain.items():
+        if tensor.dtype != np.float32:
+            raise BlockError(digest, f"{name} is of {tensor.dtype}; the weights of a whole model are of float32")
+    return plain
 
 
 @contextmanager

@@ -6,9 +6,12 @@ Running a network changes nothing in it. So it is built once for all devices tha
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from edge_nodes import codec
-from edge_nodes.elastic import Compact, build
+from torch import nn
+
+from edge_nodes import adapt, codec
+from edge_nodes.elastic import build
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import DeviceFit, Limits
 
@@ -18,7 +21,7 @@ class Factory:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._built: dict[tuple[str, str, tuple[str, ...]], Compact] = {}
+        self._built: dict[tuple[str, str, tuple[str, ...]], nn.Module] = {}
         self.base = cache(self._base)
 
     def _base(self, application: str, limits: Limits) -> tuple[Manifest, Variant, dict[str, bytes]]:
@@ -29,10 +32,15 @@ class Factory:
         names = [block.digest for block in manifest.blocks_of(variant)]
         return manifest, variant, {name: (store / name.removeprefix("sha256:")).read_bytes() for name in names}
 
-    def build(self, manifest: Manifest, variant: Variant, blocks: dict[str, bytes]) -> Compact:
+    def build(self, manifest: Manifest, variant: Variant, blocks: dict[str, bytes]) -> nn.Module:
         """The network that blocks make, which were verified when they came. Raises BlockError when one is missing."""
         digests = tuple(block.digest for block in manifest.blocks_of(variant))
         key = manifest.model, variant.name, digests
         if key not in self._built or not blocks.keys() >= set(digests):
-            self._built[key] = build(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))
+            self._built[key] = self._assemble(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))
         return self._built[key]
+
+    def _assemble(self, network: dict[str, Any], depth: int, tensors: dict[str, codec.Floats]) -> nn.Module:
+        if network.get("kind") == adapt.KIND:
+            return adapt.assemble(network, self._folder / "programs", depth, tensors)
+        return build(network, depth, tensors)

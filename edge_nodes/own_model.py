@@ -1,0 +1,187 @@
+"""Publishing a user's own module: from `my_model.py:build`, a safetensors file and `my_data.py:held_out` to a library."""
+
+import copy
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from edge_nodes import adapt, codec, programs, published, publishing
+from edge_nodes.adapt import Adapted, Unfit
+from edge_nodes.low_rank import Array
+from edge_nodes.manifest import Manifest, Variant
+from edge_nodes.publishing import Figures
+
+TRIAL = 64  # held-out inputs that a module is tried on before anything is measured
+_PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save since 1.6, and before
+
+
+class Source(NamedTuple):
+    """What a user gives: files and functions, and what is to be said of the model."""
+
+    build: str  # FILE.py:FUNCTION
+    weights: Path
+    held_out: str  # FILE.py:FUNCTION
+    model: str
+    licence: str = ""
+    source: str = ""
+
+
+class HeldOut(NamedTuple):
+    """Inputs float32 `[N, …]` and labels int64 `[N]`."""
+
+    inputs: Tensor
+    labels: Tensor
+
+
+def publish(source: Source, folder: Path, report: Callable[[str], None]) -> Manifest:
+    """Measure every variant of a model and add it to the library in `folder`.
+
+    `report` gets a line for what the module gives, and one for each variant. Raises Unfit, ProgramError, LibraryError for what is
+    wrong with what the user gave, before anything is written; OSError.
+    """
+    file, function = programs.split(source.build)
+    program = programs.read(file)
+    weights = read_weights(source.weights)
+    module = _module(source.build, program)
+    adapt.fill(module, weights, str(source.weights))
+    held_out = read_held_out(source.held_out)
+    base, of_base = _base(source, folder, held_out)
+    _try(source, module.eval(), held_out)
+    plain = {name: tensor.detach().numpy().copy() for name, tensor in adapt.learned(module).items()}
+    accuracy, error = publishing.accuracy(copy.deepcopy(module), *held_out)
+    report(f"float32: accuracy {accuracy:.2%} ± {error:.2%}")
+    adapted = adapt.adapt(module, held_out.inputs[:TRIAL])
+    for line in adapted.said:
+        report(line)
+    network = {
+        "kind": adapt.KIND,
+        "program": programs.sha256(program),
+        "function": function,
+        "input": list(held_out.inputs.shape[1:]),
+        "depths": adapted.depths,
+    }
+    manifest = Manifest(
+        source.model, base, network, (), (), source.licence, source.source, pieces=adapted.pieces, step=adapted.step
+    )
+    build = partial(_runnable, source.build, program, adapted, held_out)
+    made = publishing.publish(
+        manifest,
+        codec.encode(adapted.pieces, adapted.step, adapt.LEVELS, adapted.tensors),
+        partial(_figures, build, held_out, of_base),
+        plain,
+        report,
+    )
+    published.add(folder, made.manifest, made.blocks, held_out.inputs.numpy(), held_out.labels.numpy(), program)
+    return made.manifest
+
+
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; those of floats as float32. Raises Unfit."""
+    try:
+        with file.open("rb") as opened:
+            begin = opened.read(4)
+        if begin.startswith(_PICKLES):
+            raise Unfit(
+                f"{file}: a pickle, which can run code when it is read; "
+                f'write safetensors.torch.save_file(model.state_dict(), "{file.with_suffix(".safetensors").name}")'
+            )
+        tensors = load_file(file)
+    except SafetensorError as error:
+        raise Unfit(f"{file}: not a safetensors file: {error}") from None
+    except OSError as error:
+        raise Unfit(f"{file}: {error.strerror}") from None
+    return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+
+
+def read_held_out(reference: str) -> HeldOut:
+    """What a user's function gives, as tensors. Raises Unfit or ProgramError."""
+    file, function = programs.split(reference)
+    given = programs.result_of(programs.read(file), file, function, beside=True)
+    right = f"{reference}: has to give (inputs, labels): float32 [N, …] and int64 [N]; "
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise Unfit(
+            f"{right}it gives a {type(given).__name__}{f' of {len(given)}' if isinstance(given, (tuple, list)) else ''}"
+        )
+    inputs, labels = (torch.from_numpy(part) if isinstance(part, np.ndarray) else part for part in given)
+    for what, tensor, kind in (("inputs", inputs, torch.float32), ("labels", labels, torch.int64)):
+        if not isinstance(tensor, Tensor):
+            raise Unfit(f"{right}its {what} are a {type(tensor).__name__}")
+        if tensor.dtype != kind:
+            raise Unfit(f"{right}its {what} are of {str(tensor.dtype).removeprefix('torch.')}")
+    if inputs.dim() < 2 or labels.dim() != 1 or len(inputs) != len(labels) or len(labels) < 2:
+        raise Unfit(f"{right}its inputs are {list(inputs.shape)} and its labels {list(labels.shape)}")
+    if not inputs.isfinite().all():
+        raise Unfit(f"{reference}: {int((~inputs.isfinite()).sum())} values of its inputs are no finite numbers")
+    if labels.min() < 0:
+        raise Unfit(f"{reference}: its labels begin at {int(labels.min())}; they count from 0")
+    return HeldOut(inputs.contiguous(), labels.contiguous())
+
+
+def _module(reference: str, program: bytes) -> nn.Module:
+    file, function = programs.split(reference)
+    module = programs.result_of(program, file, function)
+    if not isinstance(module, nn.Module):
+        raise Unfit(f"{reference}: has to give a torch.nn.Module; it gives a {type(module).__name__}")
+    return module.float()
+
+
+def _base(source: Source, folder: Path, held_out: HeldOut) -> tuple[str | None, HeldOut | None]:
+    """The model that `name@situation` specialises, and its held-out set. Raises LibraryError or Unfit."""
+    name, at, _ = source.model.partition("@")
+    if not at:
+        return None, None
+    if not (folder / "manifests" / f"{name}.json").exists():
+        raise Unfit(f"{source.model}: specialises {name}, which is not in {folder}; publish {name} first")
+    tensors = load_file(folder / "held_out.safetensors")
+    of_base = HeldOut(tensors[f"{name}/images"], tensors[f"{name}/labels"])
+    if of_base.inputs.shape[1:] != held_out.inputs.shape[1:]:
+        shapes = " and ".join(str(list(part.inputs.shape[1:])) for part in (held_out, of_base))
+        raise Unfit(f"{source.model}: its inputs and those of {name} have to be alike; they are {shapes}")
+    return name, of_base
+
+
+def _try(source: Source, module: nn.Module, held_out: HeldOut) -> None:
+    """Raises Unfit where the module does not run on its held-out set, or gives something else than logits."""
+    inputs = held_out.inputs[:TRIAL]
+    try:
+        with torch.inference_mode():
+            logits = module(inputs)
+    except Exception as error:  # whatever the user's code raises
+        said = str(error).partition("\n")[0]
+        raise Unfit(
+            f"{source.build}: does not run on inputs {list(inputs.shape)}: {type(error).__name__}: {said}"
+        ) from None
+    logits = logits[-1] if isinstance(logits, (list, tuple)) else logits  # of every exit
+    classes = int(held_out.labels.max()) + 1
+    if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(inputs) or logits.shape[1] < classes:
+        given = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise Unfit(
+            f"{source.build}: has to give logits [{len(inputs)}, classes], at least {classes} classes; it gives {given}"
+        )
+
+
+def _runnable(
+    reference: str, program: bytes, adapted: Adapted, held_out: HeldOut, depth: int, tensors: Mapping[str, Array]
+) -> adapt.Runnable:
+    module = _module(reference, program)
+    return adapt.runnable(module, held_out.inputs.shape[1:], adapted.depths, depth, tensors)
+
+
+def _figures(
+    build: Callable[[int, Mapping[str, Array]], adapt.Runnable],
+    held_out: HeldOut,
+    of_base: HeldOut | None,
+    variant: Variant,
+    tensors: Mapping[str, Array],
+) -> Figures:
+    network = build(variant.depth, tensors)
+    accuracy, error = publishing.accuracy(network, *held_out)
+    clear = publishing.accuracy(network, *of_base)[0] if of_base else accuracy
+    return Figures(network.macs(), network.memory(), accuracy, error, clear)
