@@ -1,6 +1,5 @@
 """Publishing a user's own module: from `my_model.py:build`, a safetensors file and `my_data.py:held_out` to a library."""
 
-import copy
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -41,11 +40,20 @@ class HeldOut(NamedTuple):
 
 
 def publish(source: Source, folder: Path, report: Callable[[str], None]) -> Manifest:
-    """Measure every variant of a model and add it to the library in `folder`.
+    """Measure every variant of a model, on one thread as a device does, and add it to the library in `folder`.
 
     `report` gets a line for what the module gives, and one for each variant. Raises Unfit, ProgramError, LibraryError for what is
     wrong with what the user gave, before anything is written; OSError.
     """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _publish(source, folder, report)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _publish(source: Source, folder: Path, report: Callable[[str], None]) -> Manifest:
     file, function = programs.split(source.build)
     program = programs.read(file)
     weights = read_weights(source.weights)
@@ -53,11 +61,11 @@ def publish(source: Source, folder: Path, report: Callable[[str], None]) -> Mani
     adapt.fill(module, weights, str(source.weights))
     held_out = read_held_out(source.held_out)
     base, of_base = _base(source, folder, held_out)
-    _try(source, module.eval(), held_out)
+    outputs = _try(source, module.eval(), held_out)
     plain = {name: tensor.detach().numpy().copy() for name, tensor in adapt.learned(module).items()}
-    accuracy, error = publishing.accuracy(copy.deepcopy(module), *held_out)
-    report(f"float32: accuracy {accuracy:.2%} ± {error:.2%}")
     adapted = adapt.adapt(module, held_out.inputs[:TRIAL])
+    if outputs > 1 and not adapted.depths:
+        raise Unfit(f"{source.build}: gives {outputs} outputs, where one is wanted ({adapted.said[0]})")
     for line in adapted.said:
         report(line)
     network = {
@@ -84,19 +92,18 @@ def publish(source: Source, folder: Path, report: Callable[[str], None]) -> Mani
 
 def read_weights(file: Path) -> dict[str, Tensor]:
     """The tensors of a safetensors file; those of floats as float32. Raises Unfit."""
+    if not file.is_file():
+        raise Unfit(f"{file}: no such file")
     try:
-        with file.open("rb") as opened:
-            begin = opened.read(4)
-        if begin.startswith(_PICKLES):
-            raise Unfit(
-                f"{file}: a pickle, which can run code when it is read; "
-                f'write safetensors.torch.save_file(model.state_dict(), "{file.with_suffix(".safetensors").name}")'
-            )
         tensors = load_file(file)
     except SafetensorError as error:
-        raise Unfit(f"{file}: not a safetensors file: {error}") from None
+        with file.open("rb") as opened:
+            if not opened.read(4).startswith(_PICKLES):
+                raise Unfit(f"{file}: not a safetensors file: {error}") from None
+        right = f'safetensors.torch.save_file(model.state_dict(), "{file.with_suffix(".safetensors").name}")'
+        raise Unfit(f"{file}: a pickle, which can run code when it is read; write {right}") from None
     except OSError as error:
-        raise Unfit(f"{file}: {error.strerror}") from None
+        raise Unfit(f"{file}: {error.strerror or error}") from None
     return {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
 
 
@@ -147,8 +154,11 @@ def _base(source: Source, folder: Path, held_out: HeldOut) -> tuple[str | None, 
     return name, of_base
 
 
-def _try(source: Source, module: nn.Module, held_out: HeldOut) -> None:
-    """Raises Unfit where the module does not run on its held-out set, or gives something else than logits."""
+def _try(source: Source, module: nn.Module, held_out: HeldOut) -> int:
+    """How many outputs the module gives, as one for each exit.
+
+    Raises Unfit where it does not run on its held-out set, or gives something else than logits.
+    """
     inputs = held_out.inputs[:TRIAL]
     try:
         with torch.inference_mode():
@@ -158,13 +168,15 @@ def _try(source: Source, module: nn.Module, held_out: HeldOut) -> None:
         raise Unfit(
             f"{source.build}: does not run on inputs {list(inputs.shape)}: {type(error).__name__}: {said}"
         ) from None
-    logits = logits[-1] if isinstance(logits, (list, tuple)) else logits  # of every exit
+    every = list(logits) if isinstance(logits, (list, tuple)) else [logits]
+    logits = every[-1] if every else None
     classes = int(held_out.labels.max()) + 1
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != len(inputs) or logits.shape[1] < classes:
         given = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise Unfit(
             f"{source.build}: has to give logits [{len(inputs)}, classes], at least {classes} classes; it gives {given}"
         )
+    return len(every)
 
 
 def _runnable(

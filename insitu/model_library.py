@@ -80,8 +80,8 @@ def publish(
 ) -> None:
     """Measure every variant of your own trained module, and add it to a library.
 
-    FUNCTION builds it, a torch.nn.Module without its weights. Widths are made by the rank of its nn.Linear layers. A module that has
-    `stages` and `exits`, two nn.ModuleList of equal length, and perhaps a `stem`, can be had at any depth.
+    FUNCTION builds it: a torch.nn.Module, without its weights. Widths are made by the rank of its nn.Linear layers. A module that
+    has `stages` and `exits`, two nn.ModuleList of equal length, and perhaps a `stem`, can be had at any depth.
     """
     from edge_nodes import own_model, published, push
     from edge_nodes.adapt import Unfit
