@@ -1,7 +1,7 @@
 """A user's own module, trained for a moment on real digits, becomes a model in a library; what is wrong is said in a line."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +53,15 @@ def elsewhere():
     images, labels = held_out()
     return 1 - images, labels
 """
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """On a busy machine threads wait for one another, many times as long as they compute."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def folder_of(folder: Path, function: str) -> Source:
