@@ -29,6 +29,10 @@ class Ask(msgspec.Struct, frozen=True):
     infer_interval_ns: Figure
     slice: str
     have: list[str]
+    round_trip_ns: Figure = 0  # what the links to its edge library delay a packet, there and back
+    load_bytes_per_s: Figure | None = None
+    energy_per_mac_j: float = 0.0
+    power_w: float | None = None
 
 
 class Offer(msgspec.Struct, frozen=True):

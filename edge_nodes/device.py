@@ -17,7 +17,7 @@ from edge_nodes.factory import Factory
 from edge_nodes.library import fetch
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import Limits
-from scenarios import records
+from scenarios import channel, records
 from scenarios.plan import LIBRARY_PORT, Attachment, Device, Library, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
@@ -74,10 +74,12 @@ class UserEquipment:
         self._download: asyncio.Task[None] | None = None
         self._count = 0
         self._not_before = 0
+        self._origin = 0
 
     async def run(self, origin: int) -> None:
         """From the run's start to its end: an inference at each tick, a download whenever another model fits."""
         device, need = self._device, ""
+        self._origin = origin
         tick = origin + device.phase_ns
         while tick < origin + self._plan.duration_ns:
             await sleep_until(tick)
@@ -145,16 +147,21 @@ class UserEquipment:
         self, model: str, attachment: Attachment, edge: str, download: str, began: int
     ) -> tuple[Manifest, Variant, int]:
         """The manifest, the variant that the library chose, and the bytes that came. Raises DownloadFailed."""
+        device, since = self._device, self._recorder.now() - self._origin
         ask = delivery.Ask(
             download=download,
             model=model,
-            time_left_ns=self._device.deadline_ns - (self._recorder.now() - began),
-            channel_bps=min(self._rate_down(f"{attachment.gnb}-radio"), self._rate_down(f"{self._device.host}-link")),
-            memory_bytes=self._device.memory_bytes,
-            macs_per_s=self._device.macs_per_s,
-            infer_interval_ns=self._device.infer_interval_ns,
-            slice=self._device.slice,
+            time_left_ns=device.deadline_ns - (self._recorder.now() - began),
+            channel_bps=channel.rate_bps(self._plan, device, attachment.gnb, since),
+            memory_bytes=device.memory_bytes,
+            macs_per_s=device.macs_per_s,
+            infer_interval_ns=device.infer_interval_ns,
+            slice=device.slice,
             have=sorted(self._blocks),
+            round_trip_ns=channel.round_trip_ns(self._plan, device, attachment.gnb, since),
+            load_bytes_per_s=device.load_bytes_per_s,
+            energy_per_mac_j=device.energy_per_mac_j,
+            power_w=device.power_w,
         )
         try:
             offer, objects, received = await self._stream(edge, ask)
@@ -218,14 +225,19 @@ class UserEquipment:
     def _library(self, host: str) -> Library:
         return next(library for library in self._plan.libraries if library.host == host)
 
-    def _rate_down(self, link: str) -> int:
-        """The second end is the one nearer to the core."""
-        return next(entry for entry in self._plan.links if entry.name == link).ends[1].shape.rate_bps
-
     def _from_factory(self) -> Running:
         """The base model in the variant that fits the device best, as it was sold."""
         device = self._device
-        limits = Limits(device.memory_bytes, device.macs_per_s, device.infer_interval_ns, 0, 0, frozenset())
+        limits = Limits(
+            memory_bytes=device.memory_bytes,
+            macs_per_s=device.macs_per_s,
+            infer_interval_ns=device.infer_interval_ns,
+            rate_bps=0,
+            time_left_ns=0,
+            have=frozenset(),
+            energy_per_mac_j=device.energy_per_mac_j,
+            power_w=device.power_w,
+        )
         manifest, variant, blocks = self._factory.base(device.application, limits)
         self._blocks |= blocks
         return Running(device.application, variant, self._factory.build(manifest, variant, blocks))

@@ -10,7 +10,7 @@ from aiohttp import web
 from edge_nodes import delivery, http11
 from edge_nodes.http11 import Data
 from edge_nodes.manifest import Manifest
-from edge_nodes.policies import COMPRESSION, TRANSFER_SHARE, Choice, Limits, NothingFits
+from edge_nodes.policies import Choice, Limits, NothingFits, compression, rate_for
 from edge_nodes.sessions import Grant, Northbound, Refused
 from scenarios import records
 from scenarios.plan import Plan
@@ -39,7 +39,7 @@ class Downloads:
             northbound,
         )
         self._address = next(entry.ip for entry in plan.hosts if entry.name == host)
-        self._compression = COMPRESSION[plan.policies.compression]
+        self._compression = compression(plan.policies.compression)
         self._background: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -78,10 +78,9 @@ class Downloads:
         self._recorder.write(event)
 
     async def _reserve(self, device_ip: str, ask: delivery.Ask, manifest: Manifest) -> tuple[Grant | None, str]:
-        """A session at the rate that brings the best variant for the device in time."""
-        wanted = COMPRESSION["device"].choose(manifest, _limits(ask, ask.channel_bps, ask.time_left_ns))
-        seconds = max(ask.time_left_ns, 1) / 10**9 * TRANSFER_SHARE
-        rate = min(ask.channel_bps, max(1, int(8 * wanted.missing_bytes / seconds)))
+        """A session at the rate that brings in time what would be chosen if the channel were the device's alone."""
+        limits = _limits(ask, ask.channel_bps, ask.time_left_ns)
+        rate = rate_for(self._compression.choose(manifest, limits), limits)
         duration = -(-max(ask.time_left_ns, 1) // 10**9)
         try:
             return await self._northbound.create(device_ip, self._address, ask.slice, rate, duration), ""
@@ -127,4 +126,15 @@ class Downloads:
 
 
 def _limits(ask: delivery.Ask, rate_bps: int, time_left_ns: int) -> Limits:
-    return Limits(ask.memory_bytes, ask.macs_per_s, ask.infer_interval_ns, rate_bps, time_left_ns, frozenset(ask.have))
+    return Limits(
+        memory_bytes=ask.memory_bytes,
+        macs_per_s=ask.macs_per_s,
+        infer_interval_ns=ask.infer_interval_ns,
+        rate_bps=rate_bps,
+        time_left_ns=time_left_ns,
+        have=frozenset(ask.have),
+        round_trip_ns=ask.round_trip_ns,
+        load_bytes_per_s=ask.load_bytes_per_s,
+        energy_per_mac_j=ask.energy_per_mac_j,
+        power_w=ask.power_w,
+    )

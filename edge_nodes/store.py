@@ -40,8 +40,7 @@ class Source(Protocol):
 class Recorder(Protocol):
     """The part of a recorder that is needed."""
 
-    @staticmethod
-    def now() -> int: ...
+    def now(self) -> int: ...
     def write(self, event: records.Event) -> None: ...
 
 
@@ -139,7 +138,10 @@ class Published:
         pass
 
     def get(self, digest: str) -> Source | None:
-        path = self._manifests.get(digest, self._folder / "blocks" / digest.removeprefix("sha256:"))
+        name = digest.removeprefix("sha256:")
+        if not _NAME.fullmatch(name):
+            return None
+        path = self._manifests.get(digest, self._folder / "blocks" / name)
         try:
             return self._reader.read(digest, path)
         except FileNotFoundError:

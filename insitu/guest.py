@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -287,7 +288,7 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
         policy = CACHING[plan.policies.caching](entry.cache_bytes)
         objects = store.Store(STORES / entry.host, policy, entry.host, recorder)
     upstream = [Upstream(name, (addresses[name], plans.LIBRARY_PORT)) for name in entry.upstream]
-    tier = library.Tier(entry.host, plan.models, objects, upstream, bulk, recorder)
+    tier = library.Tier(entry.host, plan.models, objects, upstream, bulk, recorder, entry.retry_ns)
     app = registry.application(tier)
     northbound = Northbound(http, addresses["nef"], plans.NORTHBOUND_PORT)
     app.router.add_post(delivery.PATH, Downloads(plan, entry.host, tier.object, recorder, northbound).answer)
@@ -300,6 +301,8 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     working = asyncio.create_task(work_by_itself(plan, tier, channel))
     await told_to_end.wait()
     working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
     await http.close()
     await bulk.close()
     recorder.close()
@@ -307,8 +310,11 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
 
 async def work_by_itself(plan: Plan, tier: library.Tier, channel: Channel) -> None:
     """What a tier does without being asked, from when all tiers are up."""
-    await channel.started()
+    origin = await channel.started()
     await tier.warm_up()
+    mine = [entry for entry in plan.prefetches if entry.library == tier.host]
+    plain = plan.policies.compression in ("file", "fixed:file")
+    await asyncio.gather(*(tier.prefetch(entry.model, origin + entry.time_ns, plain) for entry in mine))
 
 
 async def run_devices(run: Run, channel: Channel) -> None:
