@@ -8,16 +8,15 @@ import multiprocessing
 import platform
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_nodes.architecture import Architecture
 from edge_nodes.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -33,22 +32,24 @@ NUMERICS = {
     "MKL_CBWR": "COMPATIBLE",
     "OMP_NUM_THREADS": "1",
 }
-MODELS = ("digits", "digits@night", "digits@rain", "digits@dark")  # those of `situations`, which imports torch
+MODELS = ("digits", "digits@night", "digits@rain", "digits@dark", "digits@backlit", "digits@sideways")  # those of `situations`, which imports torch
 MODULES = ("architecture", "manifest", "elastic", "codec", "situations", "training", "zoo")  # what a library is made by
 PROCESSES = 2  # in parallel; what comes out does not depend on it
-ARCHITECTURE = Architecture(size=8, classes=10, stages=3, channels=(4, 4, 8, 16), levels=3)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How to train. Steps, not seconds."""
 
-    architecture: Architecture = ARCHITECTURE
-    pretrain_steps: int = 1000
-    tune_steps: int = 600
+    network: str = "residual"  # a function of `networks`
+    shape: Mapping[str, Any] = field(default_factory=dict)  # its arguments, where they are not the default
+    pretrain_steps: int = 1000  # with batch norm
+    folded_steps: int = 600
+    rounded_steps: int = 400
     specialise_steps: int = 600
     batch: int = 128
-    step_deviations: float = 3.0  # the first quantisation step, in standard deviations of the weights
+    step_deviations: float = 2.0  # the first quantisation step, in standard deviations of the weights
+    rank: int = 8  # of what a specialisation changes
     views: int = 4  # of every held-out image
     seed: int = 0
 

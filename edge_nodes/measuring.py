@@ -1,0 +1,100 @@
+"""Publishing a trained elastic network: cut into blocks, and every variant measured as a device will run it."""
+
+from collections.abc import Sequence
+from itertools import product
+from typing import NamedTuple
+
+import torch
+from msgspec import structs
+from torch import Tensor, nn
+
+from edge_nodes import codec, compact
+from edge_nodes.elastic import Elastic
+from edge_nodes.manifest import Block, Manifest, Variant
+
+
+class Seen(NamedTuple):
+    """Held-out images `[views x N, ...]` and their labels, each image seen `views` times, one round after the other."""
+
+    images: Tensor
+    labels: Tensor
+    views: int
+
+
+class Accuracy(NamedTuple):
+    """A share of right answers, and its standard error."""
+
+    mean: float
+    error: float
+
+
+class Published(NamedTuple):
+    """A model as it goes into a library, `blocks` by digest."""
+
+    manifest: Manifest
+    blocks: dict[str, bytes]
+
+
+def publish(manifest: Manifest, network: Elastic, own: Seen, clear: Seen) -> Published:
+    """Fill a manifest that has neither blocks nor variants. `own` is what the model is for, `clear` what its base is for."""
+    manifest = structs.replace(
+        manifest, network=network.describe(), pieces=network.pieces(), deltas=network.deltas(), step=network.step
+    )
+    encoded = codec.encode(manifest, network.tensors(), network.levels)
+    # A good order of sending: widths first, then depths, then bits; so the prefixes of one stream are good variants too.
+    keys = sorted(encoded, key=lambda key: (max(key[2], 1), *key))
+    blocks = tuple(Block(codec.digest_of(encoded[key]), len(encoded[key]), *key) for key in keys)
+    contents = {block.digest: encoded[key] for block, key in zip(blocks, keys, strict=True)}
+    manifest = structs.replace(manifest, blocks=blocks)
+    depths, widths, levels = network.depths, network.widths, network.levels
+    choices = product(range(1, depths + 1), range(1, widths + 1), range(1, levels + 1))
+    variants = [measured(manifest, variant_of(manifest, *choice), contents, own, clear) for choice in choices]
+    return Published(structs.replace(manifest, variants=mark_pareto(variants)), contents)
+
+
+def variant_of(manifest: Manifest, depth: int, width: int, bits: int) -> Variant:
+    """Return a variant that has its blocks, and no figures yet but their bytes."""
+    indices = tuple(
+        i for i, b in enumerate(manifest.blocks) if b.stage <= depth and b.group <= width and b.level <= bits
+    )
+    size = sum(manifest.blocks[i].bytes for i in indices)
+    return Variant(f"d{depth}w{width}b{bits}", depth, width, bits, indices, size, 0, 0, 0.0, 0.0, 0.0)
+
+
+def measured(manifest: Manifest, variant: Variant, contents: dict[str, bytes], own: Seen, clear: Seen) -> Variant:
+    """Return a variant with its figures, from the network that its blocks make."""
+    network = compact.build(manifest.network, variant.depth, codec.tensors(manifest, variant, contents))
+    here, there = accuracy(network, own), accuracy(network, clear)
+    return structs.replace(
+        variant,
+        macs=network.macs(),
+        memory=network.memory(),
+        accuracy=here.mean,
+        accuracy_se=here.error,
+        accuracy_clear=there.mean,
+    )
+
+
+@torch.inference_mode()
+def accuracy(network: nn.Module, seen: Seen) -> Accuracy:
+    """Return the accuracy of a network that gives logits `[N, classes]`."""
+    return accuracy_of(network(seen.images), seen)
+
+
+def accuracy_of(logits: Tensor, seen: Seen) -> Accuracy:
+    """Return the accuracy of logits `[N, classes]` and its standard error, to six digits.
+
+    The views of one image are not independent, so the error is that of the mean over images of each image's own mean.
+    """
+    right = (logits.argmax(-1) == seen.labels).double().view(seen.views, -1).mean(0)
+    return Accuracy(round(right.mean().item(), 6), round(right.std().item() / len(right) ** 0.5, 6))
+
+
+def mark_pareto(variants: Sequence[Variant]) -> tuple[Variant, ...]:
+    """Mark the variants that no other one beats in bytes and accuracy."""
+    best, front = -1.0, set()
+    for variant in sorted(variants, key=lambda v: (v.bytes, -v.accuracy)):
+        if variant.accuracy > best:
+            best = variant.accuracy
+            front.add(variant.name)
+    return tuple(structs.replace(variant, pareto=variant.name in front) for variant in variants)
