@@ -8,7 +8,7 @@ Bits: the weights inside stages can be rounded to nested levels (see `codec`); t
 
 A composition, of one's own too, is made of `Linear`, `Conv`, `Residual`, `Mean`, `Exit`, and PyTorch's `Sequential`,
 `ReLU` and `Flatten`; see `networks`. How it is cut into blocks (`Elastic.pieces`) and what a device has to run
-(`Elastic.describe`, which `compact.build` reads) follow from its layers.
+(`Elastic.describe`, which `build` reads) follow from its layers.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,9 +20,12 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
+from edge_nodes import codec
+from edge_nodes.compact import Compact, build
 from edge_nodes.manifest import Delta, Piece
 
 Groups = tuple[int, ...]  # channels of each group, in order; a single group is read by all
+__all__ = ["Compact", "Conv", "Elastic", "Exit", "Groups", "Linear", "Mean", "Residual", "Stage", "build"]
 EPSILON = 1e-5  # of batch norm
 
 
@@ -139,15 +142,11 @@ class Conv(Product):
         return {"op": "conv", "name": name, "stride": self.stride, "padding": list(self.padding)}
 
 
-class Residual(nn.Module):
+class Residual(nn.Sequential):
     """What goes in, plus what its layers make of it."""
 
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*layers)
-
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.body(x)  # type: ignore[no-any-return]
+        return x + super().forward(x)  # type: ignore[no-any-return,no-untyped-call]
 
 
 class Mean(nn.Module):
@@ -211,7 +210,10 @@ class Elastic(nn.Module):
 
     @property
     def widths(self) -> int:
-        return len(self.stages[0].exit.inputs)  # type: ignore[union-attr,arg-type]
+        return len(self._stages()[0].exit.inputs)
+
+    def _stages(self) -> list[Stage]:
+        return [stage for stage in self.stages if isinstance(stage, Stage)]
 
     def forward(self, images: Tensor, bits: int | None = None) -> Tensor:
         """Map images `[N, *size]` to the logits of every exit and width, `[depths, widths, N, classes]`.
@@ -221,7 +223,7 @@ class Elastic(nn.Module):
         for layer in self.nested().values():
             layer.step = None if bits is None else self.step / 3 ** (bits - 1)
         y, logits = self.stem(images), []
-        for stage in self.stages:
+        for stage in self._stages():
             y = stage.body(y)
             logits.append(stage.exit(y))
         return torch.stack(logits)
@@ -250,9 +252,9 @@ class Elastic(nn.Module):
         for stage, prefix, part in parts:
             for name, layer in part.named_modules(prefix=prefix):
                 if isinstance(layer, Product | Exit):
-                    for parameter, *place in layer.where():
+                    for parameter, group, start, stop in layer.where():
                         is_nested = name in nested and parameter == "weight"
-                        found.append(Piece(f"{name}.{parameter}", stage, *place, is_nested))
+                        found.append(Piece(f"{name}.{parameter}", stage, group, start, stop, is_nested))
                 if isinstance(layer, Product) and layer.delta is not None:
                     found += _pieces_of_delta(layer, name, stage)
         return tuple(sorted(found, key=lambda piece: (piece.stage, piece.group)))
@@ -275,7 +277,7 @@ class Elastic(nn.Module):
             layer.weight.requires_grad_(False)
 
     def describe(self) -> dict[str, Any]:
-        """Return what `compact.build` needs to know to run this network's tensors: plain data, fit for a manifest."""
+        """Return what `build` needs to know to run this network's tensors: plain data, fit for a manifest."""
         return {
             "kind": "layers",
             "size": list(self.size),
@@ -285,7 +287,7 @@ class Elastic(nn.Module):
                     "body": _describe(stage.body, f"stages.{n}.body"),
                     "exit": _describe(stage.exit, f"stages.{n}.exit"),
                 }
-                for n, stage in enumerate(self.stages)
+                for n, stage in enumerate(self._stages())
             ],
         }
 
@@ -295,9 +297,8 @@ def _describe(module: nn.Module, name: str) -> list[dict[str, Any]]:
         case Product():
             return [module.describe(name)]
         case nn.Sequential():
-            return [entry for key, child in module.named_children() for entry in _describe(child, f"{name}.{key}")]
-        case Residual():
-            return [{"op": "residual", "body": _describe(module.body, f"{name}.body")}]
+            body = [entry for key, child in module.named_children() for entry in _describe(child, f"{name}.{key}")]
+            return [{"op": "residual", "body": body}] if isinstance(module, Residual) else body
         case Exit():
             return [*_describe(module.before, f"{name}.before"), {"op": "linear", "name": name}]
         case nn.ReLU():
@@ -306,7 +307,9 @@ def _describe(module: nn.Module, name: str) -> list[dict[str, Any]]:
             return [{"op": "mean"}]
         case nn.Flatten():
             return [{"op": "flatten", "start": module.start_dim}]
-    raise TypeError(f"{name} is a {type(module).__name__}; elastic networks are made of the layers that `elastic` lists")
+    raise TypeError(
+        f"{name} is a {type(module).__name__}; elastic networks are made of the layers that `elastic` lists"
+    )
 
 
 def _rounded(weight: Tensor, step: float) -> Tensor:
@@ -315,13 +318,10 @@ def _rounded(weight: Tensor, step: float) -> Tensor:
 
 
 def _coded(factor: Tensor, groups: Groups, dimension: int) -> Tensor:
-    """Round each group's part of a factor to its grid."""
-    parts = []
-    for part in factor.split_with_sizes(groups, dimension):
-        values = part.detach().double()
-        exponent = codec.grid(values.pow(2).mean().sqrt().item(), values.abs().max().item(), *codec.FACTORS)
-        parts.append(_rounded(part, 2.0**exponent))
-    return torch.cat(parts, dimension)
+    """Round each group's part of a delta's factor as its block does; gradients pass straight through."""
+    parts = factor.detach().split_with_sizes(groups, dimension)
+    rounded = torch.cat([torch.from_numpy(codec.rounded_factor(part.numpy())) for part in parts], dimension)
+    return factor + (rounded - factor).detach()
 
 
 def _ranges(groups: Groups) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 Imports neither torch nor scikit-learn: a library only serves bytes.
 """
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
@@ -31,13 +32,25 @@ class Piece(Part, frozen=True):
     stop: tuple[int, ...]
     nested: bool  # in the blocks of levels 1 and up; otherwise sent once, in the block of level 0
 
+    def where(self) -> tuple[slice, ...]:
+        return tuple(map(slice, self.start, self.stop))
+
+    def shape(self) -> tuple[int, ...]:
+        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
+
+    def size(self) -> int:
+        return math.prod(self.shape())
+
 
 class Delta(Part, frozen=True):
-    """How a specialisation changes a tensor of its base: plus the product of two small ones, inside the tensor's pieces."""
+    """How a specialisation changes a tensor of its base: plus the product of two small ones, inside the tensor's pieces.
 
-    tensor: str
-    left: str  # [rows, rank]
-    right: str  # [rank, columns]
+    Each piece of `left` and `right` has all of the rank.
+    """
+
+    tensor: str  # [rows, ...]
+    left: str  # [rows, rank]; sent once
+    right: str  # [rank, ...], the tensor's other dimensions; sent once
 
 
 class Block(Part, frozen=True):
@@ -65,6 +78,7 @@ class Variant(Part, frozen=True):
     accuracy_se: float  # standard error of `accuracy`
     accuracy_clear: float  # on the held-out images of the base model's situation
     pareto: bool = False  # no other variant has at most its bytes and at least its accuracy
+    accuracy_float: float | None = None  # of the weights before they were rounded, at this depth and width
 
 
 class Manifest(Part, frozen=True):
@@ -77,6 +91,9 @@ class Manifest(Part, frozen=True):
     variants: tuple[Variant, ...]
     licence: str = ""
     source: str = ""
+    pieces: tuple[Piece, ...] = ()  # in the order of coding
+    deltas: tuple[Delta, ...] = ()
+    step: float = 0.0  # quantisation step of the first level; level b has step / 3^(b - 1)
 
     @classmethod
     def load(cls, path: Path) -> Self:

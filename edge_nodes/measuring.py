@@ -6,11 +6,13 @@ from typing import NamedTuple
 
 import torch
 from msgspec import structs
-from torch import Tensor, nn
+from torch import Tensor
 
-from edge_nodes import codec, compact
+from edge_nodes import codec
+from edge_nodes.compact import build
 from edge_nodes.elastic import Elastic
 from edge_nodes.manifest import Block, Manifest, Variant
+from edge_nodes.shipping import file_of
 
 
 class Seen(NamedTuple):
@@ -40,16 +42,20 @@ def publish(manifest: Manifest, network: Elastic, own: Seen, clear: Seen) -> Pub
     manifest = structs.replace(
         manifest, network=network.describe(), pieces=network.pieces(), deltas=network.deltas(), step=network.step
     )
-    encoded = codec.encode(manifest, network.tensors(), network.levels)
+    encoded = codec.encode(manifest.pieces, manifest.step, network.levels, network.tensors(), manifest.deltas)
     # A good order of sending: widths first, then depths, then bits; so the prefixes of one stream are good variants too.
     keys = sorted(encoded, key=lambda key: (max(key[2], 1), *key))
-    blocks = tuple(Block(codec.digest_of(encoded[key]), len(encoded[key]), *key) for key in keys)
-    contents = {block.digest: encoded[key] for block, key in zip(blocks, keys, strict=True)}
-    manifest = structs.replace(manifest, blocks=blocks)
-    depths, widths, levels = network.depths, network.widths, network.levels
-    choices = product(range(1, depths + 1), range(1, widths + 1), range(1, levels + 1))
-    variants = [measured(manifest, variant_of(manifest, *choice), contents, own, clear) for choice in choices]
-    return Published(structs.replace(manifest, variants=mark_pareto(variants)), contents)
+    blocks = {codec.digest_of(encoded[key]): encoded[key] for key in keys}
+    listed = tuple(Block(codec.digest_of(encoded[key]), len(encoded[key]), *key) for key in keys)
+    manifest = structs.replace(manifest, blocks=listed)
+    floats = accuracies(network, own)
+    choices = product(range(1, network.depths + 1), range(1, network.widths + 1), range(1, network.levels + 1))
+    variants = [
+        measured(manifest, variant_of(manifest, *choice), blocks, own, clear, floats[choice[0] - 1][choice[1] - 1])
+        for choice in choices
+    ]
+    manifest = structs.replace(manifest, variants=mark_pareto(variants))
+    return Published(with_file(manifest, blocks), blocks)
 
 
 def variant_of(manifest: Manifest, depth: int, width: int, bits: int) -> Variant:
@@ -61,10 +67,13 @@ def variant_of(manifest: Manifest, depth: int, width: int, bits: int) -> Variant
     return Variant(f"d{depth}w{width}b{bits}", depth, width, bits, indices, size, 0, 0, 0.0, 0.0, 0.0)
 
 
-def measured(manifest: Manifest, variant: Variant, contents: dict[str, bytes], own: Seen, clear: Seen) -> Variant:
+def measured(
+    manifest: Manifest, variant: Variant, blocks: dict[str, bytes], own: Seen, clear: Seen, floats: Accuracy
+) -> Variant:
     """Return a variant with its figures, from the network that its blocks make."""
-    network = compact.build(manifest.network, variant.depth, codec.tensors(manifest, variant, contents))
-    here, there = accuracy(network, own), accuracy(network, clear)
+    network = build(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))
+    with torch.inference_mode():
+        here, there = (accuracy_of(network(seen.images), seen) for seen in (own, clear))
     return structs.replace(
         variant,
         macs=network.macs(),
@@ -72,13 +81,23 @@ def measured(manifest: Manifest, variant: Variant, contents: dict[str, bytes], o
         accuracy=here.mean,
         accuracy_se=here.error,
         accuracy_clear=there.mean,
+        accuracy_float=floats.mean,
     )
 
 
+def with_file(manifest: Manifest, blocks: dict[str, bytes]) -> Manifest:
+    """Add the variant `file`: the whole model at its finest level, as one file of float32 weights."""
+    whole = manifest.variants[-1]
+    content = file_of(manifest, blocks)
+    block = Block(codec.digest_of(content), len(content), 0, 0, 0)
+    file = structs.replace(whole, name="file", bits=0, blocks=(len(manifest.blocks),), bytes=len(content), pareto=False)
+    return structs.replace(manifest, blocks=(*manifest.blocks, block), variants=(*manifest.variants, file))
+
+
 @torch.inference_mode()
-def accuracy(network: nn.Module, seen: Seen) -> Accuracy:
-    """Return the accuracy of a network that gives logits `[N, classes]`."""
-    return accuracy_of(network(seen.images), seen)
+def accuracies(network: Elastic, seen: Seen) -> list[list[Accuracy]]:
+    """Return the accuracy of the unrounded weights at every depth and width."""
+    return [[accuracy_of(logits, seen) for logits in widths] for widths in network(seen.images)]
 
 
 def accuracy_of(logits: Tensor, seen: Seen) -> Accuracy:

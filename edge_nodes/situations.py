@@ -134,7 +134,7 @@ def backlit(images: Tensor, generator: Generator) -> Tensor:
 
 def sideways(images: Tensor, generator: Generator) -> Tensor:
     """A camera that had to be mounted on its side: the image of daylight, turned by a quarter."""
-    return clear(images, generator).rot90(1, (2, 3))
+    return clear(images, generator).rot90(1, (2, 3)).contiguous()
 
 
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:

@@ -17,28 +17,32 @@ from torch import Generator, Tensor
 
 from edge_nodes import networks, situations
 from edge_nodes.elastic import Elastic
+from edge_nodes.measuring import Seen
 from edge_nodes.zoo import Recipe
 
 Levels = Sequence[int | None]  # of the passes of one step; None: weights as they are
 
 
 class Trained(NamedTuple):
-    """A folded network to go on from: its weights and its first quantisation step.
+    """What training leaves: the weights of a folded network, its first quantisation step, the rank of its deltas.
 
     Arrays, not tensors: torch hands tensors to other processes as shared memory, where their trainings would mix.
     """
 
     weights: dict[str, NDArray[np.float32]]
     step: float
+    rank: int = 0
 
     @classmethod
-    def of(cls, network: Elastic) -> Self:
-        return cls({name: weight.detach().numpy() for name, weight in network.named_parameters()}, network.step)
+    def of(cls, network: Elastic, rank: int = 0) -> Self:
+        return cls({name: weight.detach().numpy() for name, weight in network.named_parameters()}, network.step, rank)
 
     def network(self, recipe: Recipe) -> Elastic:
         """Return a network of a recipe that starts from a copy of these weights."""
         network = composed(recipe)
         network.fold()
+        if self.rank:
+            network.specialise(self.rank, recipe.seed)
         network.load_state_dict({name: torch.from_numpy(weight) for name, weight in self.weights.items()})
         network.step = self.step
         return network.eval()
@@ -50,25 +54,34 @@ def composed(recipe: Recipe) -> Elastic:
     return network
 
 
-def base(recipe: Recipe) -> Elastic:
+def base(recipe: Recipe) -> Trained:
     """Train the base model from nothing, on clear images."""
-    with _reproducible():
+    with reproducible():
         network = composed(recipe)
         fit(network, situations.BASE, recipe, recipe.pretrain_steps, 2e-3)
         network.fold()
         fit(network, situations.BASE, recipe, recipe.folded_steps, 1e-3)
         network.step = first_step(network, recipe.step_deviations)
         fit(network, situations.BASE, recipe, recipe.rounded_steps, 1e-3, coarsest_and_another)
-        return network
+        return Trained.of(network)
 
 
-def specialise(start: Trained, situation: str, recipe: Recipe) -> Elastic:
+def specialise(start: Trained, situation: str, recipe: Recipe) -> Trained:
     """Train low-rank changes of the base model's nested weights, and all that is sent once, for a situation."""
-    with _reproducible():
+    with reproducible():
         network = start.network(recipe)
         network.specialise(recipe.rank, recipe.seed)
         fit(network, situation, recipe, recipe.specialise_steps, 4e-3, any_level)
-        return network
+        return Trained.of(network, recipe.rank)
+
+
+def held_out(situation: str, recipe: Recipe) -> Seen:
+    """Return what devices see in a situation: `recipe.views` rounds of views of all held-out images."""
+    _, _, part = situations.split()
+    seed = 1000 + list(situations.SITUATIONS).index(situation)
+    images = part.images.repeat(recipe.views, 1, 1, 1)
+    seen = situations.see(situation, images, Generator().manual_seed(seed))
+    return Seen(seen, part.labels.repeat(recipe.views), recipe.views)
 
 
 def as_they_are(network: Elastic, generator: Generator) -> Levels:
@@ -134,12 +147,14 @@ def _loss(logits: Tensor, labels: Tensor, teacher: Tensor | None) -> Tensor:
 
 def first_step(network: Elastic, deviations: float) -> float:
     """Return the first quantisation step, from the deviation of the nested weights; to six digits, as JSON has it."""
-    weights = [layer.effective().detach()[layer.mask.expand_as(layer.weight) > 0] for layer in network.nested().values()]
+    weights = [
+        layer.effective().detach()[layer.mask.expand_as(layer.weight) > 0] for layer in network.nested().values()
+    ]
     return float(f"{deviations * torch.cat(weights).std().item():.6g}")
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
+def reproducible() -> Iterator[None]:
     """Compute on one thread and only with deterministic kernels; leave torch as it was."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(1)
