@@ -117,15 +117,15 @@ class Residual(Operation):
 class Compact(nn.Module):
     """One variant, for images of shape `size`."""
 
-    def __init__(self, size: Shape, operations: nn.Sequential) -> None:
+    def __init__(self, size: Shape, body: nn.Sequential, exit: nn.Sequential) -> None:
         super().__init__()
-        self.operations = operations
-        self._cost = _cost(operations, size, 0)
+        self.body, self.exit = body, exit
+        self._cost = _cost(nn.Sequential(*body, *exit), size, 0)
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images `[N, *size]` to logits `[N, classes]`."""
-        return self.operations(images)  # type: ignore[no-any-return]
+        return self.exit(self.body(images))  # type: ignore[no-any-return]
 
     def macs(self) -> int:
         """Multiply-accumulate operations of one inference, as it runs (the zeros above the block diagonals count)."""
@@ -144,8 +144,8 @@ def build(network: Mapping[str, Any], depth: int, tensors: Tensors) -> Compact:
     if network["kind"] != "layers":
         raise ValueError(f'a network of kind "{network["kind"]}"; known: "layers"')
     stages = network["stages"][:depth]
-    entries = [*network["stem"], *(entry for stage in stages for entry in stage["body"]), *stages[-1]["exit"]]
-    return Compact(tuple(network["size"]), _sequence(entries, tensors))
+    entries = [*network["stem"], *(entry for stage in stages for entry in stage["body"])]
+    return Compact(tuple(network["size"]), _sequence(entries, tensors), _sequence(stages[-1]["exit"], tensors))
 
 
 def _sequence(entries: list[dict[str, Any]], tensors: Tensors) -> nn.Sequential:

@@ -1,7 +1,7 @@
 """Publishing a trained elastic network: cut into blocks, and every variant measured as a device will run it."""
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Iterator, Sequence
+from itertools import chain, product
 from typing import NamedTuple
 
 import torch
@@ -9,7 +9,7 @@ from msgspec import structs
 from torch import Tensor
 
 from edge_nodes import codec
-from edge_nodes.compact import build
+from edge_nodes.compact import Compact, build
 from edge_nodes.elastic import Elastic
 from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.shipping import file_of
@@ -49,10 +49,11 @@ def publish(manifest: Manifest, network: Elastic, own: Seen, clear: Seen) -> Pub
     listed = tuple(Block(codec.digest_of(encoded[key]), len(encoded[key]), *key) for key in keys)
     manifest = structs.replace(manifest, blocks=listed)
     floats = accuracies(network, own)
-    choices = product(range(1, network.depths + 1), range(1, network.widths + 1), range(1, network.levels + 1))
+    choices = product(range(1, network.widths + 1), range(1, network.levels + 1))
+    depths = (measured(manifest, blocks, network.depths, *choice, own, clear) for choice in choices)
     variants = [
-        measured(manifest, variant_of(manifest, *choice), blocks, own, clear, floats[choice[0] - 1][choice[1] - 1])
-        for choice in choices
+        structs.replace(variant, accuracy_float=floats[variant.depth - 1][variant.width - 1].mean)
+        for variant in sorted(chain.from_iterable(depths), key=lambda v: (v.depth, v.width, v.bits))
     ]
     manifest = structs.replace(manifest, variants=mark_pareto(variants))
     return Published(with_file(manifest, blocks), blocks)
@@ -68,21 +69,33 @@ def variant_of(manifest: Manifest, depth: int, width: int, bits: int) -> Variant
 
 
 def measured(
-    manifest: Manifest, variant: Variant, blocks: dict[str, bytes], own: Seen, clear: Seen, floats: Accuracy
-) -> Variant:
-    """Return a variant with its figures, from the network that its blocks make."""
-    network = build(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))
+    manifest: Manifest, blocks: dict[str, bytes], depths: int, width: int, bits: int, own: Seen, clear: Seen
+) -> list[Variant]:
+    """Return the variants of every depth with their figures, from the networks that their blocks make."""
+    tensors = codec.tensors(manifest, variant_of(manifest, depths, width, bits), blocks)
+    networks = [build(manifest.network, depth, tensors) for depth in range(1, depths + 1)]
     with torch.inference_mode():
-        here, there = (accuracy_of(network(seen.images), seen) for seen in (own, clear))
-    return structs.replace(
-        variant,
-        macs=network.macs(),
-        memory=network.memory(),
-        accuracy=here.mean,
-        accuracy_se=here.error,
-        accuracy_clear=there.mean,
-        accuracy_float=floats.mean,
-    )
+        both = [[accuracy_of(logits, seen) for logits in at_all_depths(networks, seen.images)] for seen in (own, clear)]
+    return [
+        structs.replace(
+            variant_of(manifest, depth, width, bits),
+            macs=network.macs(),
+            memory=network.memory(),
+            accuracy=here.mean,
+            accuracy_se=here.error,
+            accuracy_clear=there.mean,
+        )
+        for depth, (network, here, there) in enumerate(zip(networks, *both, strict=True), 1)
+    ]
+
+
+def at_all_depths(networks: Sequence[Compact], images: Tensor) -> Iterator[Tensor]:
+    """Yield the logits of networks of which each goes on where the one before has its exit: what each gives alone."""
+    y, done = images, 0
+    for network in networks:
+        y = network.body[done:](y)
+        done = len(network.body)
+        yield network.exit(y)
 
 
 def with_file(manifest: Manifest, blocks: dict[str, bytes]) -> Manifest:

@@ -4,6 +4,8 @@ Importing this module imports neither torch nor scikit-learn; building does.
 """
 
 import multiprocessing
+import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -156,6 +158,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m edge_nodes.zoo FOLDER", file=sys.stderr)
         return 2
+    if not NUMERICS.items() <= os.environ.items():  # which are read when PyTorch starts
+        command = [sys.executable, "-m", "edge_nodes.zoo", *arguments]
+        return subprocess.run(command, env=os.environ | NUMERICS, check=False).returncode
     folder, start = Path(arguments[0]), perf_counter()
     build(folder, lambda line: print(f"{perf_counter() - start:6.1f} s  {line}", file=sys.stderr))
     for path in sorted((folder / "manifests").iterdir()):
