@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from edge_nodes import low_rank, programs
+from edge_nodes import codec, low_rank, programs
 from edge_nodes.low_rank import Array
-from edge_nodes.manifest import Piece
+from edge_nodes.manifest import Manifest, Piece, Variant
 
 KIND = "python"  # of a manifest's network
 LEVELS = 4
@@ -115,17 +116,27 @@ def adapt(module: nn.Module, inputs: Tensor) -> Adapted:
     )
 
 
-def assemble(network: Mapping[str, Any], folder: Path, depth: int, tensors: Mapping[str, Array]) -> Runnable:
-    """What runs a variant's tensors, by the program in `folder` that a manifest's network names. Raises ProgramError or Unfit."""
-    file = folder / f"{network['program']}.py"
+def assemble(manifest: Manifest, variant: Variant, blocks: Mapping[str, bytes], programs_folder: Path) -> Runnable:
+    """What runs a variant, by the program that its manifest's network names. Raises BlockError, ProgramError or Unfit."""
+    network = manifest.network
+    file = programs_folder / f"{network['program']}.py"
     module = programs.result_of(programs.read(file), file, network["function"])
-    return runnable(module.float(), network["input"], network["depths"], depth, tensors)
+    return runnable(module, network, variant.depth, tensors(manifest, variant, blocks))
 
 
-def runnable(
-    module: nn.Module, shape: Sequence[int], depths: int, depth: int, tensors: Mapping[str, Array]
-) -> Runnable:
-    """What a variant's tensors make of a fresh module. Raises Unfit where they do not fit it."""
+def tensors(manifest: Manifest, variant: Variant, blocks: Mapping[str, bytes]) -> dict[str, Array]:
+    """Decode a variant; the one that is a plain file has the module's own tensors, cut nowhere. Raises BlockError."""
+    if variant.bits:
+        return codec.tensors(manifest, variant, blocks)
+    (file,) = manifest.blocks_of(variant)
+    if codec.digest_of(blocks.get(file.digest, b"")) != file.digest:
+        raise codec.BlockError(file.digest, "missing, or its bytes do not match its digest")
+    return safetensors.numpy.load(blocks[file.digest])
+
+
+def runnable(module: nn.Module, network: Mapping[str, Any], depth: int, tensors: Mapping[str, Array]) -> Runnable:
+    """What a variant's tensors make of a fresh module; `network` is the manifest's. Raises Unfit where they do not fit it."""
+    module.float()
     own = module.state_dict(keep_vars=True)
     with torch.no_grad():
         for name, array in tensors.items():
@@ -136,7 +147,7 @@ def runnable(
                 _replace(module, layer, _low_rank(module.get_submodule(layer), array, tensors[f"{layer}.right"]))
             elif not (part == "right" and f"{layer}.left" in tensors):
                 raise Unfit(f"the program's module has no {name} of {list(array.shape)}")
-    return Runnable(shallow(module, depth) if depths else module, shape)
+    return Runnable(shallow(module, depth) if network["depths"] else module, network["input"])
 
 
 def fill(module: nn.Module, weights: Mapping[str, Tensor], file: str) -> None:

@@ -24,17 +24,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from edge_nodes.entropy import LARGEST, Integers, Reader, Writer
-from edge_nodes.manifest import Delta, Manifest, Piece, Variant
+from edge_nodes.manifest import Delta, Manifest, Piece, Variant, shapes
 
 Floats = NDArray[np.float32]
 Key = tuple[int, int, int]  # stage, group, level
 
-# Kinds of pieces that are sent once, each with its codes in one root mean square (twice as many cost a bit a weight) and the
-# largest code: vectors (biases), other tensors (stem, exits), factors of deltas, whose products fit float32's 24 bits.
-KINDS = ((64, LARGEST), (16, LARGEST), (2.5, 127))
-STEP_BITS = 6  # of a piece's step, as an exponent of two
-SMALLEST_STEP = -48
-EXACT = 2**24  # below it, float32 holds every integer
+# Kinds of what is sent once: how many codes there are in one root mean square of a piece (twice as many cost a bit a weight),
+# and the largest code. The first is of pieces smaller than SMALL (first layer, biases): there, precision costs little and
+# matters most. The last is of the factors of deltas.
+KINDS = ((128, LARGEST), (16, LARGEST), (2, 31))
+SMALL = 256
+STEPS = np.array([(4 + byte % 4) * 2.0 ** (byte // 4 - 44) for byte in range(256)])  # of a piece, by its stored byte
 
 
 class BlockError(Exception):
@@ -51,13 +51,11 @@ def digest_of(block: bytes) -> str:
 
 
 def quantise(weights: NDArray[np.floating[Any]], step: float) -> Integers:
-    """Round to multiples of `step`. Raises OverflowError where a code does not fit, ValueError where one is no number."""
+    """Round to multiples of `step`. Raises OverflowError where a weight is no number, or too large for that."""
     codes = np.rint(weights.astype(np.float64) / step)
     largest = np.abs(codes).max(initial=0)
-    if np.isnan(largest):
-        raise ValueError("a weight is not a number")
-    if largest >= EXACT:
-        raise OverflowError(f"a weight of {np.abs(weights).max()} is too large for a step of {step}")
+    if not largest < 2**24:
+        raise OverflowError(f"a weight of {largest * step} is too large for a step of {step}")
     return codes.astype(np.int32)
 
 
@@ -66,13 +64,19 @@ def coarser(codes: Integers) -> Integers:
     return (codes + 1) // 3
 
 
+def rounded_factor(part: Floats) -> Floats:
+    """Return what a piece of a delta's factor decodes to, so that training can go on from there."""
+    step = STEPS[_step(part.astype(np.float64), *KINDS[2])]
+    return quantise(part, step).astype(np.float32) * np.float32(step)
+
+
 def encode(
     pieces: Sequence[Piece], step: float, levels: int, tensors: Mapping[str, Floats], deltas: Sequence[Delta] = ()
 ) -> dict[Key, bytes]:
-    """Cut the tensors of a whole model into blocks.
+    """Cut the tensors of a whole model into blocks. What they decode to is what has to be measured.
 
-    `levels` counts the nested ones; with 0, as for a specialisation, only what is sent once is encoded. Raises
-    ValueError for weights that are no numbers, OverflowError for weights that are too large for their step.
+    `levels` counts the nested ones; with 0, as for a specialisation that shares those of its base, only what is sent
+    once is encoded. Raises OverflowError for a weight that is no number, or too large for its step.
     """
     blocks: dict[Key, bytes] = {}
     for (stage, group), owned in _units(pieces):
@@ -91,11 +95,11 @@ def tensors(manifest: Manifest, variant: Variant, blocks: Mapping[str, bytes]) -
 
     Raises BlockError for a block that is missing, damaged, or does not fit the manifest.
     """
-    pieces = [p for p in manifest.pieces if p.stage <= variant.depth and p.group <= variant.width]
+    pieces = manifest.pieces_of(variant.depth, variant.width)
     digests = {(block.stage, block.group, block.level): block.digest for block in manifest.blocks_of(variant)}
     if variant.bits == 0:
-        return _plain(digests.get((0, 0, 0), "of the whole model"), blocks)
-    result = {name: np.zeros(shape, np.float32) for name, shape in _shapes(pieces).items()}
+        return _plain([p for p in pieces if p.tensor not in _factors(manifest.deltas)], digests, blocks)
+    result = {name: np.zeros(shape, np.float32) for name, shape in shapes(pieces).items()}
     for (stage, group), owned in _units(pieces):
         nested, once = _kinds(owned, manifest.deltas)
         if any(once):
@@ -124,19 +128,16 @@ def _units(pieces: Sequence[Piece]) -> list[tuple[tuple[int, int], list[Piece]]]
 
 def _kinds(pieces: list[Piece], deltas: Sequence[Delta]) -> tuple[list[Piece], list[list[Piece]]]:
     """Return the pieces that are nested, and those that are sent once, by KINDS."""
-    factors = {name for delta in deltas for name in (delta.left, delta.right)}
+    factors = _factors(deltas)
     once: list[list[Piece]] = [[] for _ in KINDS]
     for piece in pieces:
         if not piece.nested:
-            once[2 if piece.tensor in factors else min(len(piece.stop) - 1, 1)].append(piece)
+            once[2 if piece.tensor in factors else int(piece.size() >= SMALL)].append(piece)
     return [piece for piece in pieces if piece.nested], once
 
 
-def _shapes(pieces: Sequence[Piece]) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
-    for piece in pieces:
-        shapes[piece.tensor] = tuple(map(max, shapes.get(piece.tensor, piece.stop), piece.stop))
-    return shapes
+def _factors(deltas: Sequence[Delta]) -> set[str]:
+    return {name for delta in deltas for name in (delta.left, delta.right)}
 
 
 def _part(piece: Piece, tensors: Mapping[str, Floats]) -> Floats:
@@ -170,58 +171,57 @@ def _encode_once(once: list[list[Piece]], tensors: Mapping[str, Floats]) -> byte
     writer = Writer()
     for pieces, (precision, largest) in zip(once, KINDS, strict=True):
         if pieces:
-            parts = [_part(piece, tensors).astype(np.float64).ravel() for piece in pieces]
-            steps = [_step(part, precision, largest) for part in parts]
-            codes = np.concatenate([quantise(part, 2.0**step) for part, step in zip(parts, steps, strict=True)])
-            writer.raw([step - SMALLEST_STEP for step in steps], STEP_BITS)
+            parts = [_part(piece, tensors).ravel() for piece in pieces]
+            steps = [_step(part.astype(np.float64), precision, largest) for part in parts]
+            codes = np.concatenate([quantise(part, STEPS[step]) for part, step in zip(parts, steps, strict=True)])
+            writer.raw(steps, 8)
             writer.integers(codes, writer.table(codes))
     return writer.done()
 
 
 def _step(values: NDArray[np.float64], precision: float, largest: int) -> int:
-    """Return the exponent of the step that comes closest to `precision` codes in the values' root mean square."""
-    closest = np.frexp(np.sqrt(np.mean(values**2)) / precision * 2**0.5)[1] - 1
-    smallest = np.frexp(np.abs(values).max() / largest)[1]  # that leads to no code beyond `largest`
-    step = max(int(closest), int(smallest), SMALLEST_STEP)
-    if step >= SMALLEST_STEP + 2**STEP_BITS:
+    """Return the smallest of STEPS that leads to no more than `precision` codes in the values' root mean square."""
+    wanted = max(np.sqrt(np.mean(values**2)) / precision, np.abs(values).max() / largest)
+    if not wanted <= STEPS[-1]:
         raise OverflowError(f"a weight of {np.abs(values).max()} is too large")
-    return step
+    return int(np.searchsorted(STEPS, wanted))
 
 
 def _decode_once(once: list[list[Piece]], stream: Reader) -> Iterator[tuple[Piece, Floats]]:
     for pieces, (_, largest) in zip(once, KINDS, strict=True):
         if pieces:
-            steps = stream.raw(len(pieces), STEP_BITS) + SMALLEST_STEP
+            steps = STEPS[stream.raw(len(pieces), 8)].astype(np.float32)
             codes = stream.integers(sum(piece.size() for piece in pieces), stream.table())
             if np.abs(codes).max() > largest:
                 raise ValueError(f"a code is beyond {largest}")
             ends = np.cumsum([piece.size() for piece in pieces])
             for piece, part, step in zip(pieces, np.split(codes, ends[:-1]), steps, strict=True):
-                yield piece, np.ldexp(part.astype(np.float32), step).reshape(piece.shape())
+                yield piece, (part.astype(np.float32) * step).reshape(piece.shape())
 
 
 def _add(deltas: Sequence[Delta], pieces: Sequence[Piece], tensors: dict[str, Floats]) -> None:
-    """Add the product of the factors to each tensor, inside its pieces, and drop the factors."""
+    """Add the product of its factors to each tensor, inside its pieces, and drop the factors."""
     for delta in deltas:
-        if delta.tensor in tensors:
-            left, right = tensors.pop(delta.left), tensors.pop(delta.right)
-            for piece in pieces:
-                if piece.tensor == delta.tensor:
-                    rows, *columns = piece.where()
-                    product = left[rows] @ right[:, *columns].reshape(len(right), -1)
-                    _part(piece, tensors)[...] += product.reshape(piece.shape())
+        for piece in pieces:
+            if piece.tensor == delta.tensor:
+                rows, *columns = piece.where()
+                left, right = tensors[delta.left][rows], tensors[delta.right][:, *columns]
+                _part(piece, tensors)[...] += (left @ right.reshape(len(right), -1)).reshape(piece.shape())
+    for name in _factors(deltas) & tensors.keys():
+        del tensors[name]
 
 
-def _plain(digest: str, blocks: Mapping[str, bytes]) -> dict[str, Floats]:
-    """Return the tensors of a safetensors file, whichever these are: pieces may be of products that stand for them."""
+def _plain(pieces: Sequence[Piece], digests: Mapping[Key, str], blocks: Mapping[str, bytes]) -> dict[str, Floats]:
+    """Return the tensors of the one block that is a safetensors file."""
+    digest = digests.get((0, 0, 0), "of the whole model")
     try:
-        plain: dict[str, Floats] = safetensors.numpy.load(_verified(digest, blocks))
-    except SafetensorError as error:
-        raise BlockError(digest, f"not a safetensors file: {error}") from error
-    for name, tensor in plain.items():
-        if tensor.dtype != np.float32:
-            raise BlockError(digest, f"{name} is of {tensor.dtype}; the weights of a whole model are of float32")
-    return plain
+        plain = safetensors.numpy.load(_verified(digest, blocks))
+        for name, shape in shapes(pieces).items():
+            if plain[name].shape != shape or plain[name].dtype != np.float32:
+                raise ValueError(f"{name} is no float32 tensor of {shape}")
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BlockError(digest, f"does not fit the manifest: {error}") from error
+    return {name: plain[name] for name in shapes(pieces)}
 
 
 @contextmanager

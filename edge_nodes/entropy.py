@@ -22,7 +22,7 @@ SYMBOL_BITS = 5  # of the largest symbol, which LARGEST has
 CONTEXTS = 3  # of a trit: the magnitude that it refines, all from 2 on being one
 END, END_BITS = 1, 8  # the last symbols of every stream: one that ends early or late has something else there
 WEIGHTS = np.array([*range(16), *((16 + byte % 16) << (byte // 16 - 1) for byte in range(16, 256))])  # of a stored byte
-UNIT = 2**16  # what the frequencies of a distribution sum up to
+UNIT = 2**20  # what the frequencies of a distribution sum up to
 
 
 class Table(NamedTuple):
@@ -132,8 +132,8 @@ class Reader:
                     stored = stored[[1, 0, 1]]
                 trits[where] = self._run(where.size, _model(WEIGHTS[stored]))
         trits -= 1
-        np.negative(trits, out=trits, where=refined < 0)
-        return trits
+        negative = refined >> 31  # all bits set, or none
+        return (trits ^ negative) - negative
 
     def done(self) -> None:
         """Raises ValueError where the stream does not end here."""

@@ -6,12 +6,10 @@ Running a network changes nothing in it. So it is built once for all devices tha
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
-from edge_nodes import adapt, codec
-from edge_nodes.elastic import build
+from edge_nodes import adapt, codec, compact
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import DeviceFit, Limits
 
@@ -37,10 +35,10 @@ class Factory:
         digests = tuple(block.digest for block in manifest.blocks_of(variant))
         key = manifest.model, variant.name, digests
         if key not in self._built or not blocks.keys() >= set(digests):
-            self._built[key] = self._assemble(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))
+            self._built[key] = self._assemble(manifest, variant, blocks)
         return self._built[key]
 
-    def _assemble(self, network: dict[str, Any], depth: int, tensors: dict[str, codec.Floats]) -> nn.Module:
-        if network.get("kind") == adapt.KIND:
-            return adapt.assemble(network, self._folder / "programs", depth, tensors)
-        return build(network, depth, tensors)
+    def _assemble(self, manifest: Manifest, variant: Variant, blocks: dict[str, bytes]) -> nn.Module:
+        if manifest.network["kind"] == adapt.KIND:
+            return adapt.assemble(manifest, variant, blocks, self._folder / "programs")
+        return compact.build(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))

@@ -1,6 +1,6 @@
-"""Publishing a user's own module: from `my_model.py:build`, a safetensors file and `my_data.py:held_out` to a library."""
+"""What a user gives to be published: `my_model.py:build`, a safetensors file and `my_data.py:held_out`; read, and tried."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,11 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from edge_nodes import adapt, codec, programs, published, publishing
-from edge_nodes.adapt import Adapted, Unfit
-from edge_nodes.low_rank import Array
-from edge_nodes.manifest import Manifest, Variant
-from edge_nodes.publishing import Figures
+from edge_nodes import adapt, programs
+from edge_nodes.adapt import Unfit
 
 TRIAL = 64  # held-out inputs that a module is tried on before anything is measured
 _PICKLES = (b"PK\x03\x04", b"\x80")  # torch.save since 1.6, and before
@@ -39,22 +36,21 @@ class HeldOut(NamedTuple):
     labels: Tensor
 
 
-def publish(source: Source, folder: Path, report: Callable[[str], None]) -> Manifest:
-    """Measure every variant of a model, on one thread as a device does, and add it to the library in `folder`.
+class Given(NamedTuple):
+    """What these files hold, when it fits together."""
 
-    `report` gets a line for what the module gives, and one for each variant. Raises Unfit, ProgramError, LibraryError for what is
-    wrong with what the user gave, before anything is written; OSError.
-    """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return _publish(source, folder, report)
-    finally:
-        torch.set_num_threads(threads)
+    program: bytes
+    build: Callable[[], nn.Module]  # a new module each time, without its weights
+    trained: nn.Module
+    held_out: HeldOut
+    base: str | None
+    of_base: HeldOut | None
+    outputs: int  # of the module, as one for each exit
 
 
-def _publish(source: Source, folder: Path, report: Callable[[str], None]) -> Manifest:
-    file, function = programs.split(source.build)
+def read(source: Source, folder: Path) -> Given:
+    """Read what is to be published in the library `folder`. Raises Unfit or ProgramError."""
+    file, _ = programs.split(source.build)
     program = programs.read(file)
     weights = read_weights(source.weights)
     module = _module(source.build, program)
@@ -62,32 +58,7 @@ def _publish(source: Source, folder: Path, report: Callable[[str], None]) -> Man
     held_out = read_held_out(source.held_out)
     base, of_base = _base(source, folder, held_out)
     outputs = _try(source, module.eval(), held_out)
-    plain = {name: tensor.detach().numpy().copy() for name, tensor in adapt.learned(module).items()}
-    adapted = adapt.adapt(module, held_out.inputs[:TRIAL])
-    if outputs > 1 and not adapted.depths:
-        raise Unfit(f"{source.build}: gives {outputs} outputs, where one is wanted ({adapted.said[0]})")
-    for line in adapted.said:
-        report(line)
-    network = {
-        "kind": adapt.KIND,
-        "program": programs.sha256(program),
-        "function": function,
-        "input": list(held_out.inputs.shape[1:]),
-        "depths": adapted.depths,
-    }
-    manifest = Manifest(
-        source.model, base, network, (), (), source.licence, source.source, pieces=adapted.pieces, step=adapted.step
-    )
-    build = partial(_runnable, source.build, program, adapted, held_out)
-    made = publishing.publish(
-        manifest,
-        codec.encode(adapted.pieces, adapted.step, adapt.LEVELS, adapted.tensors),
-        partial(_figures, build, held_out, of_base),
-        plain,
-        report,
-    )
-    published.add(folder, made.manifest, made.blocks, held_out.inputs.numpy(), held_out.labels.numpy(), program)
-    return made.manifest
+    return Given(program, partial(_module, source.build, program), module, held_out, base, of_base, outputs)
 
 
 def read_weights(file: Path) -> dict[str, Tensor]:
@@ -177,23 +148,3 @@ def _try(source: Source, module: nn.Module, held_out: HeldOut) -> int:
             f"{source.build}: has to give logits [{len(inputs)}, classes], at least {classes} classes; it gives {given}"
         )
     return len(every)
-
-
-def _runnable(
-    reference: str, program: bytes, adapted: Adapted, held_out: HeldOut, depth: int, tensors: Mapping[str, Array]
-) -> adapt.Runnable:
-    module = _module(reference, program)
-    return adapt.runnable(module, held_out.inputs.shape[1:], adapted.depths, depth, tensors)
-
-
-def _figures(
-    build: Callable[[int, Mapping[str, Array]], adapt.Runnable],
-    held_out: HeldOut,
-    of_base: HeldOut | None,
-    variant: Variant,
-    tensors: Mapping[str, Array],
-) -> Figures:
-    network = build(variant.depth, tensors)
-    accuracy, error = publishing.accuracy(network, *held_out)
-    clear = publishing.accuracy(network, *of_base)[0] if of_base else accuracy
-    return Figures(network.macs(), network.memory(), accuracy, error, clear)

@@ -1,111 +1,118 @@
-"""From a model's tensors to what a library holds: blocks, and a measured figure for every variant that can be made of them."""
+"""Publishing a user's own module: cut into blocks, and every variant measured as a device will run it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from itertools import product
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any
 
 import safetensors.numpy
 import torch
 from msgspec import structs
-from torch import Tensor, nn
+from torch import nn
 
-from edge_nodes import codec
-from edge_nodes.codec import Floats, digest_of
+from edge_nodes import adapt, codec, own_model, programs, published
+from edge_nodes.adapt import LEVELS, Adapted, Unfit
+from edge_nodes.low_rank import Array
 from edge_nodes.manifest import Block, Manifest, Variant
+from edge_nodes.measuring import Accuracy, Seen, accuracy_of, mark_pareto, variant_of
+from edge_nodes.own_model import Given, HeldOut, Source
 
 BATCH = 256
+Report = Callable[[str], None]
 
 
-class Figures(NamedTuple):
-    """What is measured of a variant; the fields of `Variant` say it."""
+def publish(source: Source, folder: Path, report: Report) -> Manifest:
+    """Measure every variant of a model, on one thread as a device does, and add it to the library in `folder`.
 
-    macs: int
-    memory: int
-    accuracy: float
-    accuracy_se: float
-    accuracy_clear: float
-
-
-class Evaluate(Protocol):
-    def __call__(self, variant: Variant, tensors: Mapping[str, Floats]) -> Figures:
-        """Run a variant, built from its decoded tensors, on the held-out set."""
-
-
-class Published(NamedTuple):
-    """A model as it goes into a library, `blocks` by digest."""
-
-    manifest: Manifest
-    blocks: dict[str, bytes]
-
-
-def publish(
-    manifest: Manifest,
-    encoded: Mapping[codec.Key, bytes],
-    evaluate: Evaluate,
-    file: Mapping[str, Floats] | None = None,
-    report: Callable[[str], None] = lambda _: None,
-) -> Published:
-    """Measure every variant of a model whose manifest has no blocks and no variants yet.
-
-    `encoded` are its blocks, of a specialisation with those that are its base's. `file` are the weights of the variant `file`.
-    `report` gets a line for each variant.
+    `report` gets a line for what the module gives, and one for each variant. Raises Unfit or ProgramError for what is wrong with
+    what the user gave, before anything is written; OSError.
     """
-    # The order of sending: widths first, then depths, then bits; so the prefixes of one stream are good variants too.
-    keys = sorted(encoded, key=lambda key: (max(key[2], 1), key[0], key[1], key[2]))
-    contents = {key: encoded[key] for key in keys}
-    if file is not None:
-        contents[0, 0, 0] = safetensors.numpy.save(dict(file))
-    blocks = tuple(Block(digest_of(content), len(content), *key) for key, content in contents.items())
-    by_digest = {block.digest: content for block, content in zip(blocks, contents.values(), strict=True)}
-    made = structs.replace(manifest, blocks=blocks)
-    measured = []
-    for variant in _variants(blocks):
-        figures = evaluate(variant, codec.tensors(made, variant, by_digest))
-        measured.append(structs.replace(variant, **figures._asdict()))
-        report(f"{variant.name}: {variant.bytes:,} bytes, accuracy {figures.accuracy:.2%} ± {figures.accuracy_se:.2%}")
-    return Published(structs.replace(made, variants=mark_pareto(measured)), by_digest)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        given = own_model.read(source, folder)
+        manifest, blocks = _published(source, given, report)
+    finally:
+        torch.set_num_threads(threads)
+    inputs, labels = given.held_out
+    published.add(folder, manifest, blocks, inputs.numpy(), labels.numpy(), given.program)
+    return manifest
 
 
-def _variants(blocks: Sequence[Block]) -> Iterator[Variant]:
-    """Every depth × width × bits, and `file`, not measured yet."""
-    seen = set()
-    deepest, widest, finest = (max(getattr(block, axis) for block in blocks) for axis in ("stage", "group", "level"))
-    for depth, width, bits in product(*(range(1, most + 1) for most in (deepest, widest, finest))):
-        variant = _variant(f"d{depth}w{width}b{bits}", depth, width, bits, blocks)
-        if variant.blocks not in seen:  # where the first stages have no width
-            seen.add(variant.blocks)
-            yield variant
-    if any(block.stage == 0 for block in blocks):
-        yield _variant("file", deepest, widest, 0, blocks)
+def _published(source: Source, given: Given, report: Report) -> tuple[Manifest, dict[str, bytes]]:
+    """The model's manifest, and its blocks by digest."""
+    whole = {name: tensor.detach().numpy().copy() for name, tensor in adapt.learned(given.trained).items()}
+    adapted = adapt.adapt(given.trained, given.held_out.inputs[: own_model.TRIAL])
+    if given.outputs > 1 and not adapted.depths:
+        raise Unfit(f"{source.build}: gives {given.outputs} outputs, where one is wanted ({adapted.said[0]})")
+    for line in adapted.said:
+        report(line)
+    encoded = codec.encode(adapted.pieces, adapted.step, LEVELS, adapted.tensors)
+    # A good order of sending: widths first, then depths, then bits.
+    blocks = {key: encoded[key] for key in sorted(encoded, key=lambda key: (max(key[2], 1), *key))}
+    file = safetensors.numpy.save(whole)
+    contents = {codec.digest_of(content): content for content in (*blocks.values(), file)}
+    listed = tuple(_block(content, *key) for key, content in blocks.items())
+    described = Manifest(
+        source.model, given.base, _network(source, given, adapted), listed, (), source.licence, source.source
+    )
+    manifest = structs.replace(described, pieces=adapted.pieces, step=adapted.step)
+    bench = _Bench(given, manifest.network, report)
+    variants = mark_pareto(
+        [bench.measured(variant, adapt.tensors(manifest, variant, contents)) for variant in _variants(manifest)]
+    )
+    plain = structs.replace(variants[-1], name="file", bits=0, blocks=(len(listed),), bytes=len(file), pareto=False)
+    variants = (*variants, bench.measured(plain, whole))
+    return structs.replace(manifest, blocks=(*listed, _block(file, 0, 0, 0)), variants=variants), contents
 
 
-def _variant(name: str, depth: int, width: int, bits: int, blocks: Sequence[Block]) -> Variant:
-    def is_part(block: Block) -> bool:
-        if bits == 0 or block.stage == 0:
-            return bits == block.stage == 0
-        return block.stage <= depth and block.group <= width and block.level <= bits
+def _network(source: Source, given: Given, adapted: Adapted) -> dict[str, Any]:
+    return {
+        "kind": adapt.KIND,
+        "program": programs.sha256(given.program),
+        "function": programs.split(source.build)[1],
+        "input": list(given.held_out.inputs.shape[1:]),
+        "depths": adapted.depths,
+    }
 
-    chosen = tuple(index for index, block in enumerate(blocks) if is_part(block))
-    return Variant(name, depth, width, bits, chosen, sum(blocks[index].bytes for index in chosen), 0, 0, 0.0, 0.0, 0.0)
+
+def _block(content: bytes, stage: int, group: int, level: int) -> Block:
+    return Block(codec.digest_of(content), len(content), stage, group, level)
 
 
-def mark_pareto(variants: Sequence[Variant]) -> tuple[Variant, ...]:
-    """Mark the variants that no other one beats in bytes and accuracy; `file` never is one."""
-    best, front = -1.0, set()
-    for variant in sorted(variants, key=lambda v: (v.bytes, -v.accuracy)):
-        if variant.bits and variant.accuracy > best:
-            best = variant.accuracy
-            front.add(variant.name)
-    return tuple(structs.replace(variant, pareto=variant.name in front) for variant in variants)
+def _variants(manifest: Manifest) -> list[Variant]:
+    """Every depth × width × bits; once where some are of the same blocks, because the first stages have no widths."""
+    most = (max(getattr(block, axis) for block in manifest.blocks) for axis in ("stage", "group", "level"))
+    choices = product(*(range(1, number + 1) for number in most))
+    made = {
+        variant.blocks: variant for variant in (variant_of(manifest, *choice) for choice in reversed(list(choices)))
+    }
+    return sorted(made.values(), key=lambda v: (v.depth, v.width, v.bits))
+
+
+class _Bench:
+    """Measures variants on a model's held-out set, and on that of its base."""
+
+    def __init__(self, given: Given, network: Mapping[str, Any], report: Report) -> None:
+        self._given, self._network, self._report = given, network, report
+
+    def measured(self, variant: Variant, tensors: Mapping[str, Array]) -> Variant:
+        runs = adapt.runnable(self._given.build(), self._network, variant.depth, tensors)
+        right = _accuracy(runs, self._given.held_out)
+        clear = _accuracy(runs, self._given.of_base) if self._given.of_base else right
+        self._report(f"{variant.name}: {variant.bytes:,} bytes, accuracy {right.mean:.2%} ± {right.error:.2%}")
+        return structs.replace(
+            variant,
+            macs=runs.macs(),
+            memory=runs.memory(),
+            accuracy=right.mean,
+            accuracy_se=right.error,
+            accuracy_clear=clear.mean,
+        )
 
 
 @torch.inference_mode()
-def accuracy(network: nn.Module, inputs: Tensor, labels: Tensor, views: int = 1) -> tuple[float, float]:
-    """The share of `inputs` `[views * N, …]` that are classified as their `labels`, and its standard error, to six digits.
-
-    The views of one image are not independent, so the error is that of the mean over images of each image's own mean.
-    """
-    batches = (inputs[start : start + BATCH] for start in range(0, len(inputs), BATCH))
-    guesses = torch.cat([network(batch).argmax(-1) for batch in batches])
-    right = (guesses == labels).double().view(views, -1).mean(0)
-    return round(right.mean().item(), 6), round(right.std().item() / len(right) ** 0.5, 6)
+def _accuracy(network: nn.Module, held_out: HeldOut) -> Accuracy:
+    batches = torch.arange(len(held_out.labels)).tensor_split(range(BATCH, len(held_out.labels), BATCH))
+    logits = torch.cat([network(held_out.inputs[batch]) for batch in batches])
+    return accuracy_of(logits, Seen(*held_out, views=1))

@@ -83,7 +83,7 @@ def publish(
     FUNCTION builds it: a torch.nn.Module, without its weights. Widths are made by the rank of its nn.Linear layers. A module that
     has `stages` and `exits`, two nn.ModuleList of equal length, and perhaps a `stem`, can be had at any depth.
     """
-    from edge_nodes import own_model, published, push
+    from edge_nodes import own_model, published, publishing, push
     from edge_nodes.adapt import Unfit
     from edge_nodes.programs import ProgramError
 
@@ -96,7 +96,7 @@ def publish(
     try:
         target = push.Target.parse(to) if to else None
         asked = own_model.Source(build, weights, held_out, model, licence, source)
-        manifest = own_model.publish(asked, into, lambda line: click.echo(line, err=True))
+        manifest = publishing.publish(asked, into, lambda line: click.echo(line, err=True))
     except (Unfit, ProgramError, published.LibraryError) as error:
         _fail(_INPUT, str(error))
     except ValueError as error:

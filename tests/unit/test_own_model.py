@@ -10,12 +10,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from edge_nodes import adapt, codec, own_model, published, situations
+from edge_nodes import adapt, codec, own_model, published, publishing, situations
 from edge_nodes.factory import Factory
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.own_model import Source
 from edge_nodes.programs import ProgramError, result_of
-from edge_nodes.publishing import accuracy
+from edge_nodes.measuring import Seen, accuracy_of
 
 PROGRAM = """
 from torch import nn
@@ -97,7 +97,7 @@ class Published:
     def __init__(self, folder: Path, function: str) -> None:
         self.source, self.lines = folder_of(folder, function), list[str]()
         self.folder = folder / "library"
-        self.manifest = own_model.publish(self.source, self.folder, self.lines.append)
+        self.manifest = publishing.publish(self.source, self.folder, self.lines.append)
 
     def blocks(self, variant: Variant) -> dict[str, bytes]:
         store = self.folder / "blocks"
@@ -145,7 +145,8 @@ def test_a_device_gets_what_the_manifest_says(kind: str, request: pytest.Fixture
     for variant in made.manifest.variants:
         network = factory.build(made.manifest, variant, made.blocks(variant))
         assert isinstance(network, adapt.Runnable)
-        assert accuracy(network, images, labels) == (variant.accuracy, variant.accuracy_se)
+        with torch.inference_mode():
+            assert accuracy_of(network(images), Seen(images, labels, 1)) == (variant.accuracy, variant.accuracy_se)
         assert (network.macs(), network.memory()) == (variant.macs, variant.memory)
         assert variant.bytes == sum(len(block) for block in made.blocks(variant).values())
 
@@ -190,7 +191,7 @@ def test_a_library_is_whole_and_names_no_path(staged: Published) -> None:
 def test_publishing_twice_changes_nothing(tmp_path: Path) -> None:
     made = Published(tmp_path, "convolutional")
     before = {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in (made.folder / "blocks").iterdir()}
-    again = own_model.publish(made.source, made.folder, made.lines.append)
+    again = publishing.publish(made.source, made.folder, made.lines.append)
     assert again == made.manifest
     assert {file: (file.read_bytes(), file.stat().st_mtime_ns) for file in (made.folder / "blocks").iterdir()} == before
     assert not [file for file in made.folder.rglob("*") if file.name.endswith(".partial")]
@@ -201,14 +202,14 @@ def test_a_specialisation_is_measured_on_its_base_too(tmp_path: Path) -> None:
     source = made.source._replace(
         model="signs@elsewhere", held_out=made.source.held_out.replace("held_out", "elsewhere")
     )
-    manifest = own_model.publish(source, made.folder, made.lines.append)
+    manifest = publishing.publish(source, made.folder, made.lines.append)
     assert manifest.base == "signs"
     assert [v.accuracy_clear for v in manifest.variants] == [v.accuracy for v in made.manifest.variants]
     assert manifest.variants[-1].accuracy < made.manifest.variants[-1].accuracy - 0.1
     assert published.faults(made.folder) == []
     assert {b.digest for b in manifest.blocks} == {b.digest for b in made.manifest.blocks}  # the same weights
     with pytest.raises(adapt.Unfit, match=r"lights@dark: specialises lights, which is not in .*; publish lights first"):
-        own_model.publish(source._replace(model="lights@dark"), made.folder, made.lines.append)
+        publishing.publish(source._replace(model="lights@dark"), made.folder, made.lines.append)
 
 
 @pytest.fixture
@@ -225,7 +226,7 @@ def user(tmp_path: Path) -> Source:
 
 def refused(source: Source, folder: Path) -> str:
     with pytest.raises((adapt.Unfit, ProgramError)) as raised:
-        own_model.publish(source, folder / "library", lambda _: None)
+        publishing.publish(source, folder / "library", lambda _: None)
     assert not (folder / "library").exists()
     assert "\n" not in str(raised.value)
     return str(raised.value)
@@ -374,6 +375,6 @@ def test_every_weight_a_module_shares_is_sent_once() -> None:
     blocks = codec.encode(adapted.pieces, adapted.step, adapt.LEVELS, adapted.tensors)
     assert blocks
     torch.manual_seed(2)
-    made = adapt.runnable(Tied(), (1, 8, 8), 0, 1, adapted.tensors)
+    made = adapt.runnable(Tied(), {"input": [1, 8, 8], "depths": 0}, 1, adapted.tensors)
     assert made(inputs).shape == expected.shape
     assert (made(inputs) - expected).abs().mean() < 0.5 * expected.abs().mean()
