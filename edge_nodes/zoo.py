@@ -31,14 +31,8 @@ NUMERICS = {
     "MKL_CBWR": "COMPATIBLE",
     "OMP_NUM_THREADS": "1",
 }
-MODELS = (
-    "digits",
-    "digits@night",
-    "digits@rain",
-    "digits@dark",
-    "digits@backlit",
-    "digits@sideways",
-)  # those of `situations`, which imports torch
+# Those of `situations`, which imports torch
+MODELS = ("digits", "digits@night", "digits@rain", "digits@dark", "digits@backlit", "digits@sideways")
 PROCESSES = 2  # in parallel; what comes out does not depend on it
 
 
