@@ -25,16 +25,17 @@ if TYPE_CHECKING:
 
 LICENCE = "CC-BY-4.0"
 SOURCE = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (test set), UCI repository, 1998"
-# What makes PyTorch's results, in training and in use, those of every x86-64 processor with AVX2, whatever else it can do; to be
-# put into the environment before PyTorch starts.
-NUMERICS = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "COMPATIBLE",
-    "OMP_NUM_THREADS": "1",
-}
 MODELS = ("digits", "digits@night", "digits@rain", "digits@dark")  # those of `situations`, which imports torch
-MODULES = ("architecture", "manifest", "elastic", "codec", "situations", "training", "zoo")  # what a library is made by
+MODULES = (
+    "architecture",
+    "manifest",
+    "elastic",
+    "codec",
+    "numerics",
+    "situations",
+    "training",
+    "zoo",
+)  # what a library is made by
 PROCESSES = 2  # in parallel; what comes out does not depend on it
 ARCHITECTURE = Architecture(size=8, classes=10, stages=3, channels=(4, 4, 8, 16), levels=3)
 

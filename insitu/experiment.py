@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from edge_nodes import zoo
+from edge_nodes import numerics, zoo
 from edge_nodes.manifest import Manifest
 from insitu import cache, fidelity, remains
 from insitu.native import machine as native
@@ -65,7 +65,7 @@ def model_library(report: Callable[[str], None]) -> Path:
 
     def train(folder: Path) -> None:
         command = [sys.executable, "-m", "edge_nodes.zoo", str(folder)]
-        environment = os.environ | zoo.NUMERICS | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(PROJECT)}
+        environment = os.environ | numerics.ENVIRONMENT | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(PROJECT)}
         quiet = subprocess.DEVNULL
         with subprocess.Popen(command, env=environment, stdout=quiet, stderr=subprocess.PIPE, text=True) as training:
             assert training.stderr is not None
@@ -219,7 +219,12 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
         folder,
         wall_limit_s=WALL_LIMIT_S,
         cwd=PurePath("/run/project"),
-        env={**zoo.NUMERICS, "PYTHONPATH": _guest_path(), "PYTHONDONTWRITEBYTECODE": "1", "PATH": machine.SYSTEM_PATH},
+        env={
+            **numerics.ENVIRONMENT,
+            "PYTHONPATH": _guest_path(),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PATH": machine.SYSTEM_PATH,
+        },
         mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
         on_poll=follower.poll,
     )
