@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from edge_nodes import codec
-from edge_nodes.elastic import Compact
+from edge_nodes.compact import Compact, build
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import DeviceFit, Limits
 
@@ -34,5 +34,5 @@ class Factory:
         digests = tuple(block.digest for block in manifest.blocks_of(variant))
         key = manifest.model, variant.name, digests
         if key not in self._built or not blocks.keys() >= set(digests):
-            self._built[key] = codec.load(manifest, variant, blocks)
+            self._built[key] = build(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))
         return self._built[key]

@@ -3,11 +3,19 @@
 Imports neither torch nor scikit-learn: a library only serves bytes.
 """
 
-from collections.abc import Iterable
+import math
+import operator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from msgspec import structs
+
+MOST_WEIGHTS = 2**28  # of a model, so that a manifest cannot ask for more memory than a device may have
+MOST_LEVELS = 8
+MOST_RANK = 256  # of a delta: with codes of two factors up to 31 * 7, their products stay below 2^24
 
 
 class ManifestError(ValueError):
@@ -31,13 +39,25 @@ class Piece(Part, frozen=True):
     stop: tuple[int, ...]
     nested: bool  # in the blocks of levels 1 and up; otherwise sent once, in the block of level 0
 
+    def where(self) -> tuple[slice, ...]:
+        return tuple(map(slice, self.start, self.stop))
+
+    def shape(self) -> tuple[int, ...]:
+        return tuple(stop - start for start, stop in zip(self.start, self.stop, strict=True))
+
+    def size(self) -> int:
+        return math.prod(self.shape())
+
 
 class Delta(Part, frozen=True):
-    """How a specialisation changes a tensor of its base: plus the product of two small ones, inside the tensor's pieces."""
+    """How a specialisation changes a tensor of its base: plus the product of two small ones, inside the tensor's pieces.
 
-    tensor: str
-    left: str  # [rows, rank]
-    right: str  # [rank, columns]
+    Each piece of `left` and `right` has all of the rank.
+    """
+
+    tensor: str  # [rows, ...]
+    left: str  # [rows, rank]; sent once
+    right: str  # [rank, ...], the tensor's other dimensions; sent once
 
 
 class Block(Part, frozen=True):
@@ -65,6 +85,15 @@ class Variant(Part, frozen=True):
     accuracy_se: float  # standard error of `accuracy`
     accuracy_clear: float  # on the held-out images of the base model's situation
     pareto: bool = False  # no other variant has at most its bytes and at least its accuracy
+    accuracy_float: float | None = None  # of the weights before they were rounded, at this depth and width
+
+
+def shapes(pieces: Iterable[Piece]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of each tensor: as far as these pieces of it reach."""
+    result: dict[str, tuple[int, ...]] = {}
+    for piece in pieces:
+        result[piece.tensor] = tuple(map(max, result.get(piece.tensor, piece.stop), piece.stop))
+    return result
 
 
 class Manifest(Part, frozen=True):
@@ -77,6 +106,9 @@ class Manifest(Part, frozen=True):
     variants: tuple[Variant, ...]
     licence: str = ""
     source: str = ""
+    pieces: tuple[Piece, ...] = ()  # in the order of coding
+    deltas: tuple[Delta, ...] = ()
+    step: float = 0.0  # quantisation step of the first level; level b has step / 3^(b - 1)
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -93,10 +125,46 @@ class Manifest(Part, frozen=True):
             manifest = msgspec.json.decode(text, type=cls)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise ManifestError(f"not a manifest: {error}") from error
-        for variant in manifest.variants:
-            if not all(0 <= index < len(manifest.blocks) for index in variant.blocks):
-                raise ManifestError(f"{manifest.model}: variant {variant.name} names a block that is not listed")
+        for fault in chain(manifest._faulty_variants(), manifest._faulty_pieces(), manifest._faulty_deltas()):
+            raise ManifestError(f"{manifest.model}: {fault}")
         return manifest
+
+    def _faulty_variants(self) -> Iterator[str]:
+        for variant in self.variants:
+            if not all(0 <= index < len(self.blocks) for index in variant.blocks):
+                yield f"variant {variant.name} names a block that is not listed"
+            if not 0 <= variant.bits <= MOST_LEVELS:
+                yield f"variant {variant.name} has {variant.bits} levels, and {MOST_LEVELS} are the most"
+
+    def _faulty_pieces(self) -> Iterator[str]:
+        dimensions: dict[str, int] = {}
+        for piece in self.pieces:
+            spans = len(piece.start) == len(piece.stop) > 0 and all(map(operator.lt, piece.start, piece.stop))
+            if not spans or min(*piece.start, piece.stage - 1, piece.group - 1) < 0:
+                yield f"no piece of {piece.tensor} can have stage {piece.stage}, group {piece.group}, {piece.start} to {piece.stop}"
+            if dimensions.setdefault(piece.tensor, len(piece.stop)) != len(piece.stop):
+                yield f"pieces of {piece.tensor} differ in how many dimensions they have"
+        if sum(map(math.prod, shapes(self.pieces).values())) > MOST_WEIGHTS:
+            yield f"it has more than {MOST_WEIGHTS} weights"
+        if any(piece.nested for piece in self.pieces) and not 0 < self.step < 2.0**32:
+            yield f"a quantisation step of {self.step}"
+
+    def _faulty_deltas(self) -> Iterator[str]:
+        factors = {name for delta in self.deltas for name in (delta.left, delta.right)}
+        for delta in self.deltas:
+            tensor, left, right = ([p for p in self.pieces if p.tensor == name] for name in structs.astuple(delta))
+            ranks = {(p.start[1:], p.stop[1:]) for p in left} | {(p.start[:1], p.stop[:1]) for p in right}
+            if len(ranks) != 1 or not all(start == (0,) and stop[0] <= MOST_RANK for start, stop in ranks):
+                yield f"{delta.left} and {delta.right} are not of one rank, {MOST_RANK} at most"
+            if delta.tensor in factors or any(piece.nested for piece in left + right):
+                yield f"{delta.left} and {delta.right} are nested, or have factors themselves"
+            for stage, group in sorted({(piece.stage, piece.group) for piece in tensor}):
+                reach = shapes(self.pieces_of(stage, group))
+                if reach.get(delta.left, ())[:1] + reach.get(delta.right, ())[1:] != reach[delta.tensor]:
+                    yield f"{delta.left} and {delta.right} do not reach as far as {delta.tensor} at stage {stage}, group {group}"
+
+    def pieces_of(self, depth: int, width: int) -> list[Piece]:
+        return [piece for piece in self.pieces if piece.stage <= depth and piece.group <= width]
 
     def to_json(self) -> bytes:
         """Return canonical JSON: keys sorted, no spaces, so that equal manifests are equal bytes."""

@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -16,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from edge_nodes import numerics, zoo
+from edge_nodes import numerics, shipping
 from edge_nodes.manifest import Manifest
 from insitu import cache, fidelity, remains
 from insitu.native import machine as native
@@ -61,24 +60,13 @@ class Progress(NamedTuple):
 
 
 def model_library(report: Callable[[str], None]) -> Path:
-    """The folder of the published models; they are trained when they are first needed."""
+    """The folder of the published models, which is unpacked when it is first needed. Raises DamagedLibrary, OSError."""
 
-    def train(folder: Path) -> None:
-        command = [sys.executable, "-m", "edge_nodes.zoo", str(folder)]
-        environment = os.environ | numerics.ENVIRONMENT | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(PROJECT)}
-        quiet = subprocess.DEVNULL
-        with subprocess.Popen(command, env=environment, stdout=quiet, stderr=subprocess.PIPE, text=True) as training:
-            assert training.stderr is not None
-            try:
-                for line in training.stderr:
-                    report(f"models: {line.rstrip()}")
-            except BaseException:
-                training.terminate()
-                raise
-        if training.returncode:
-            raise OSError(f"training the models ended with status {training.returncode}")
+    def unpack(folder: Path) -> None:
+        report("models: unpacking the library that ships")
+        shipping.unpack(folder)
 
-    return cache.cached("library", zoo.key(), train)
+    return cache.cached("library", shipping.key(), unpack)
 
 
 def published_models(library: Path) -> planner.Published:
