@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from edge_nodes import numerics
 from edge_nodes.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
 
 LICENCE = "CC-BY-4.0"
 SOURCE = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (test set), UCI repository, 1998"
-# What makes PyTorch's results, in training and in use, those of every x86-64 processor with AVX2, whatever else it can do; to be
-# put into the environment before PyTorch starts.
-NUMERICS = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "COMPATIBLE",
-    "OMP_NUM_THREADS": "1",
-}
 # Those of `situations`, which imports torch
 MODELS = ("digits", "digits@night", "digits@rain", "digits@dark", "digits@backlit", "digits@sideways")
 PROCESSES = 2  # in parallel; what comes out does not depend on it
@@ -152,9 +145,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m edge_nodes.zoo FOLDER", file=sys.stderr)
         return 2
-    if not NUMERICS.items() <= os.environ.items():  # which are read when PyTorch starts
+    if not numerics.ENVIRONMENT.items() <= os.environ.items():  # which are read when PyTorch starts
         command = [sys.executable, "-m", "edge_nodes.zoo", *arguments]
-        return subprocess.run(command, env=os.environ | NUMERICS, check=False).returncode
+        return subprocess.run(command, env=os.environ | numerics.ENVIRONMENT, check=False).returncode
     folder, start = Path(arguments[0]), perf_counter()
     build(folder, lambda line: print(f"{perf_counter() - start:6.1f} s  {line}", file=sys.stderr))
     for path in sorted((folder / "manifests").iterdir()):
