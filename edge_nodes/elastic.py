@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from edge_nodes import codec
+from edge_nodes import codec, numerics
 from edge_nodes.compact import Compact, build
 from edge_nodes.manifest import Delta, Piece
 
@@ -86,7 +86,7 @@ class Product(nn.Module):
         if self.norm is None:
             return
         mean, variance = self.norm.get_buffer("running_mean"), self.norm.get_buffer("running_var")
-        scale = self.norm.weight / (variance + EPSILON).sqrt()
+        scale = self.norm.weight / numerics.sqrt(variance + EPSILON)
         self.weight.mul_(scale.view(-1, *[1] * (self.weight.dim() - 1)))
         self.bias.sub_(mean).mul_(scale).add_(self.norm.bias)
         self.norm = None

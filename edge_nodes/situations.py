@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from edge_nodes import numerics
+
 BASE = "digits"
 TRAIN, VALIDATION = 1000, 200  # the rest, 597 images, is held out
 
@@ -78,7 +80,7 @@ def night(images: Tensor, generator: Generator) -> Tensor:
     axis = torch.linspace(-1, 1, images.shape[-1])
     spot = torch.exp(-((axis.view(1, 1, 1, -1) - x) ** 2 + (axis.view(1, 1, -1, 1) - y) ** 2) / (2 * spread**2))
     light = exposure * spot * (1 - 0.9 * images)
-    return light + (light / 60).sqrt() * _normal(images, generator) + 0.03 * _normal(images, generator)
+    return light + numerics.sqrt(light / 60) * _normal(images, generator) + 0.03 * _normal(images, generator)
 
 
 def rain(images: Tensor, generator: Generator) -> Tensor:

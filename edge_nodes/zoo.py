@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from edge_nodes import numerics
 from edge_nodes.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -23,22 +24,8 @@ if TYPE_CHECKING:
 
 LICENCE = "CC-BY-4.0"
 SOURCE = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (test set), UCI repository, 1998"
-# What makes PyTorch's results, in training and in use, those of every x86-64 processor with AVX2, whatever else it can do; to be
-# put into the environment before PyTorch starts.
-NUMERICS = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "COMPATIBLE",
-    "OMP_NUM_THREADS": "1",
-}
-MODELS = (
-    "digits",
-    "digits@night",
-    "digits@rain",
-    "digits@dark",
-    "digits@backlit",
-    "digits@sideways",
-)  # those of `situations`, which imports torch
+# Those of `situations`, which imports torch
+MODELS = ("digits", "digits@night", "digits@rain", "digits@dark", "digits@backlit", "digits@sideways")
 PROCESSES = 2  # in parallel; what comes out does not depend on it
 
 
@@ -67,19 +54,31 @@ def build(folder: Path, report: Callable[[str], None], recipe: Recipe = RECIPE) 
 
     `report` gets a line for each step. Raises OSError where the folder cannot be written.
     """
+    publish(folder, train(report, recipe), report, recipe)
+
+
+def train(report: Callable[[str], None], recipe: Recipe = RECIPE) -> dict[str, "Trained"]:
+    """Return all models, trained."""
     from edge_nodes import training
 
-    (folder / "manifests").mkdir(parents=True, exist_ok=True)
-    (folder / "blocks").mkdir(exist_ok=True)
     base, *others = MODELS
     report(f"training {base}: {recipe.pretrain_steps} + {recipe.folded_steps} + {recipe.rounded_steps} steps")
     trained = {base: training.base(recipe)}
     report(f"training {', '.join(others)}: {recipe.specialise_steps} steps each")
     with _workers() as pool:
         specialised = [pool.submit(training.specialise, trained[base], model, recipe) for model in others]
-        trained |= {model: future.result() for model, future in zip(others, specialised, strict=True)}
-        report("publishing: cutting into blocks, measuring every variant")
-        published = [pool.submit(_publish, model, trained[model], trained[base], recipe) for model in MODELS]
+        return trained | {model: future.result() for model, future in zip(others, specialised, strict=True)}
+
+
+def publish(
+    folder: Path, trained: Mapping[str, "Trained"], report: Callable[[str], None], recipe: Recipe = RECIPE
+) -> None:
+    """Cut trained models into blocks, measure their variants, and fill `folder`."""
+    (folder / "manifests").mkdir(parents=True, exist_ok=True)
+    (folder / "blocks").mkdir(exist_ok=True)
+    report("publishing: cutting into blocks, measuring every variant")
+    with _workers() as pool:
+        published = [pool.submit(_publish, model, trained[model], trained[MODELS[0]], recipe) for model in MODELS]
         for future in as_completed(published):
             _write(folder, *future.result(), report)
     _write_held_out(folder, recipe)
@@ -158,9 +157,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m edge_nodes.zoo FOLDER", file=sys.stderr)
         return 2
-    if not NUMERICS.items() <= os.environ.items():  # which are read when PyTorch starts
+    if not numerics.ENVIRONMENT.items() <= os.environ.items():  # which are read when PyTorch starts
         command = [sys.executable, "-m", "edge_nodes.zoo", *arguments]
-        return subprocess.run(command, env=os.environ | NUMERICS, check=False).returncode
+        return subprocess.run(command, env=os.environ | numerics.ENVIRONMENT, check=False).returncode
     folder, start = Path(arguments[0]), perf_counter()
     build(folder, lambda line: print(f"{perf_counter() - start:6.1f} s  {line}", file=sys.stderr))
     for path in sorted((folder / "manifests").iterdir()):

@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from edge_nodes import shipping, zoo
+from edge_nodes import numerics, shipping
 from edge_nodes.manifest import Manifest
 from edge_nodes.variants import elastic
 from insitu import cache, fidelity, own_library, remains
@@ -220,7 +220,12 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
         folder,
         wall_limit_s=WALL_LIMIT_S,
         cwd=PurePath("/run/project"),
-        env={**zoo.NUMERICS, "PYTHONPATH": _guest_path(), "PYTHONDONTWRITEBYTECODE": "1", "PATH": machine.SYSTEM_PATH},
+        env={
+            **numerics.ENVIRONMENT,
+            "PYTHONPATH": _guest_path(),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PATH": machine.SYSTEM_PATH,
+        },
         mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
         on_poll=follower.poll,
     )
