@@ -113,6 +113,6 @@ class _Bench:
 
 @torch.inference_mode()
 def _accuracy(network: nn.Module, held_out: HeldOut) -> Accuracy:
-    batches = torch.arange(len(held_out.labels)).tensor_split(range(BATCH, len(held_out.labels), BATCH))
-    logits = torch.cat([network(held_out.inputs[batch]) for batch in batches])
+    inputs = held_out.inputs
+    logits = torch.cat([network(inputs[start : start + BATCH]) for start in range(0, len(inputs), BATCH)])
     return accuracy_of(logits, Seen(*held_out, views=1))

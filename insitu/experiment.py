@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import product
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
@@ -73,10 +72,8 @@ def model_library(report: Callable[[str], None]) -> Path:
 
 def shipped() -> dict[str, list[str]]:
     """The models that ship, with the names of their variants."""
-    shape = zoo.ARCHITECTURE
-    sizes = product(*(range(1, most + 1) for most in (shape.stages, shape.groups, shape.levels)))
-    variants = [f"d{depth}w{width}b{bits}" for depth, width, bits in sizes]
-    return dict.fromkeys(zoo.MODELS, variants)
+    manifests = map(Manifest.load, sorted((shipping.SHIPPED / "manifests").iterdir()))
+    return {manifest.model: [variant.name for variant in elastic(manifest)] for manifest in manifests}
 
 
 def published_models(library: Path) -> planner.Published:

@@ -13,9 +13,9 @@ from torch import nn
 from edge_nodes import adapt, codec, own_model, published, publishing, situations
 from edge_nodes.factory import Factory
 from edge_nodes.manifest import Manifest, Variant
+from edge_nodes.measuring import Seen, accuracy_of
 from edge_nodes.own_model import Source
 from edge_nodes.programs import ProgramError, result_of
-from edge_nodes.measuring import Seen, accuracy_of
 
 PROGRAM = """
 from torch import nn
