@@ -1,28 +1,21 @@
 """Pushing to a registry that others wrote (Debian's docker-registry), and what its clients find there (skopeo)."""
 
 import json
-import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from shutil import which
 
 import pytest
 
 from edge_nodes import oci, push
 from edge_nodes.manifest import Manifest
 from tests.unit.builders import digest_of, manifest_of
+from tests.unit.registry_server import LIMIT_S, free_port, needs_registry, running_registry
 
 BLOCKS = [b"first block", b"second block" * 1000, b"third"]
-LIMIT_S = 60
-
-needs_registry = pytest.mark.skipif(
-    not which("docker-registry") or not which("skopeo"), reason="docker-registry, skopeo: not here"
-)
 
 
 def artifact(blocks: list[bytes] = BLOCKS, model: str = "signs") -> tuple[Manifest, oci.Image, dict[str, bytes]]:
@@ -31,41 +24,10 @@ def artifact(blocks: list[bytes] = BLOCKS, model: str = "signs") -> tuple[Manife
     return manifest, oci.image_of(manifest, text), {digest_of(data): data for data in (text, *blocks)}
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a registry of our own, on a free port, which is empty."""
-    folder, port = tmp_path_factory.mktemp("registry"), free_port()
-    config = {
-        "version": 0.1,
-        "log": {"level": "error"},
-        "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
-        "http": {"addr": f"127.0.0.1:{port}"},
-    }
-    (folder / "config.yml").write_text(json.dumps(config))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=log, stderr=log)
-    try:
-        _wait_for(port)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(LIMIT_S)
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + LIMIT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            assert time.monotonic() < until, "the registry does not start"
-            time.sleep(0.05)
+    with running_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 def skopeo(*arguments: object) -> str:
