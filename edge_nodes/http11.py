@@ -128,6 +128,7 @@ class _Connection(asyncio.BufferedProtocol):
         self._most_awaited = self._look_at = 0
         self._fills = True  # whether we are woken when the place is full, or with the first bytes of it
         self.is_open = True
+        self.received = 0  # bytes, so far
 
     def send(self, data: bytes) -> None:
         self._transport.write(data)
@@ -151,18 +152,19 @@ class _Connection(asyncio.BufferedProtocol):
             self._await(1)
             await self._more()
 
-    async def fill(self, place: memoryview) -> None:
-        """Fills a place with what comes next. Raises HttpError."""
+    async def fill(self, place: memoryview) -> int:
+        """Fills a place with what comes next. Gives how much of it: all, unless the connection ends before."""
         held = min(self._end - self._start, len(place))
         place[:held] = self._view[self._start : self._start + held]
         self._start += held
         self._place = place[held:]
         self._look_at = len(self._place)
         try:
-            while self._place:
+            while self._place and self.is_open:
                 self._start = self._end = 0
                 self._await_most_of_the_place()
                 await self._more()
+            return len(place) - len(self._place)
         finally:
             self._place = memoryview(b"")
 
@@ -221,6 +223,7 @@ class _Connection(asyncio.BufferedProtocol):
         return self._place or self._view[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
+        self.received += nbytes
         if self._place:
             self._place = self._place[nbytes:]
             if self._fills:
@@ -250,6 +253,15 @@ class Response:
         self._ended = False
 
     @property
+    def received(self) -> int:
+        """Bytes that have come by the connection: whether it still moves."""
+        return self._connection.received
+
+    def abort(self) -> None:
+        """Gives it up: whoever waits for the body finds that it has broken off."""
+        self._connection.close()
+
+    @property
     def leaves_the_connection(self) -> bool:
         """Whether another request can be sent on the connection."""
         return self._ended and self._headers.get("connection", "").lower() != "close"
@@ -268,15 +280,27 @@ class Response:
     async def readexactly(self, n: int) -> memoryview:
         """The next `n` bytes."""
         place = np.empty(n, np.uint8).data  # memory that nobody touches before the kernel fills it
-        done = 0
-        while done < n:
-            if not await self._has_more():
-                raise HttpError("the body ended early")
-            step = min(self._left, n - done)
-            await self._connection.fill(place[done : done + step])
-            self._left -= step
-            done += step
+        if await self.readinto(place) < n:
+            raise HttpError("the body ended early")
         return place.toreadonly()
+
+    async def readinto(self, place: memoryview) -> int:
+        """Fills a place with the next bytes. Gives how many these are: fewer than fit only where the body ends or breaks off."""
+        done = 0
+        while done < len(place) and await self._goes_on():
+            step = min(self._left, len(place) - done)
+            filled = await self._connection.fill(place[done : done + step])
+            self._left -= filled
+            done += filled
+            if filled < step:
+                break
+        return done
+
+    async def _goes_on(self) -> bool:
+        try:
+            return await self._has_more()
+        except HttpError:  # what has come is not lost
+            return False
 
     async def receive(self, place: memoryview) -> int:
         """Puts what has come at the start of a place, to be passed on; gives how many bytes, at least one."""

@@ -22,7 +22,6 @@ from edge_nodes.pulls import RETRY_NS, Pull, Pulls, Upstream, Wanted
 from edge_nodes.store import Held, Objects, Recorder, Source
 from scenarios import records
 
-PULL_LIMIT_S = 30.0  # after which a tier counts as down for `fetch`
 KEEP_ALIVE_S = 10**6  # connections between tiers and from devices stay as long as the run
 CATALOGUE = "/insitu/v1/catalogue"
 _MOST_WANTED = 1 << 16  # objects in one request
@@ -78,10 +77,6 @@ class Tier:
     def size(self, digest: str) -> int | None:
         """The bytes of an object that the manifests at hand name."""
         return self._sizes.get(digest)
-
-    async def object(self, name: str, digest: str) -> Data:
-        """All of an object. Raises Unavailable."""
-        return await read(await self.open(name, digest))
 
     def _find(self, digest: str) -> Source:
         """It is on its way at the latest when this returns."""
@@ -215,23 +210,6 @@ def cut(request: web.Request, response: web.StreamResponse) -> web.StreamRespons
     if request.transport is not None:
         request.transport.abort()
     return response
-
-
-async def fetch(bulk: http11.Client, address: http11.Address, name: str, digest: str) -> Data:
-    """An object of a tier by its digest, verified. Raises Unavailable."""
-    try:
-        async with (
-            asyncio.timeout(PULL_LIMIT_S),
-            bulk.request("GET", address, f"/v2/{name}/blobs/{digest}") as answer,
-        ):
-            data = await answer.read()
-            if answer.status != 200:
-                raise Unavailable(f"answered {answer.status}")
-    except (http11.HttpError, OSError) as error:  # a TimeoutError is an OSError
-        raise Unavailable(f"does not answer: {error!r}") from None
-    if delivery.digest_of(data) != digest:
-        raise Unavailable("sent other bytes than the digest promises")
-    return data
 
 
 def client(open_socket: Callable[[], Any]) -> aiohttp.ClientSession:

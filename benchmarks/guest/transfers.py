@@ -77,7 +77,7 @@ def serve(plan: Plan, host: str, blocks: list[bytes]) -> None:
         nef = next(entry.ip for entry in plan.hosts if entry.role == "nef")
         northbound = Northbound(library.client(open_socket), nef, NORTHBOUND_PORT)
         app = registry.application(tier)
-        app.router.add_post(delivery.PATH, Downloads(plan, host, tier.object, recorder, northbound).answer)
+        app.router.add_post(delivery.PATH, Downloads(plan, host, tier, recorder, northbound).answer)
         plain = web.Application()
         plain.router.add_get("/{number}", block)
         for served, port in ((app, LIBRARY_PORT), (plain, AIOHTTP_PORT)):
@@ -119,12 +119,15 @@ async def by_delivery(source: str, sink: str, blocks: int) -> None:
     """As a device downloads: every block verified and kept."""
     ask = delivery.Ask("benchmark", "payload", 10**12, 10**12, 10**12, 10**12, 10**9, "default", [])
     client = http11.Client(lambda: namespace.tcp_socket(sink))
-    kept = {}
+    kept: dict[str, delivery.Arriving] = {}
     async with client.request("POST", (source, LIBRARY_PORT), delivery.PATH, msgspec.json.encode(ask)) as answer:
-        async for head, data in delivery.frames(answer):
-            if head.object != "offer":
-                assert delivery.digest_of(data) == head.object
-                kept[head.object] = data
+        async for head in delivery.heads(answer):
+            if head.object in (delivery.OFFER, delivery.END):
+                await delivery.read_note(answer, head)
+                continue
+            arriving = kept.setdefault(head.object, delivery.Arriving(head.object, head.of))
+            await arriving.take(head, answer, source)
+    assert all(arriving.is_unbroken() for arriving in kept.values())
     await client.close()
     assert len(kept) == blocks + 1  # and the manifest
 

@@ -33,8 +33,11 @@ devices: [{name: phone, count: 100, at: square}]
 """
 ROUND_TRIP_MS = 2 * (20 + 15 + 10)  # from the edge by the local library to the central one, and back
 PACKETS_MS = 0.5  # what the first packets' bytes take over eight links at 1 Gbit/s, and the kernels' timers
-SIZES = (1_000, 2_000_000, 30_000, 1_500, 300_000)  # the first opens the connection, the last is what all ask for
-TIERS = ("square-edge", "west-local")
+# One to open the connection, three that one device asks for, what all ask for, and three while the local library is down
+SIZES = (1_000, 2_000_000, 30_000, 1_500, 300_000, 20_000, 21_000, 22_000)
+CROWDS = 4
+PATIENCE_MS = 2000
+TIERS = ("square-edge", "central")  # the local library is killed in the end, and its last records with it
 
 
 @pytest.fixture(scope="module")
@@ -76,15 +79,24 @@ def test_the_first_byte_comes_one_round_trip_later_than_from_a_warm_edge(measure
 
 def test_what_a_hundred_devices_ask_for_at_once_is_pulled_once(measured: dict[str, Any], out: Path) -> None:
     assert measured["crowd"] == [True] * 100
-    crowds = (out / "library" / "digests").read_text().split()[-1]
-    for tier in TIERS:
-        pulled = Counter(event.object for event in events(out, tier) if isinstance(event, records.Pulled))
-        assert pulled[crowds] == 1
-        assert set(pulled.values()) == {1}
-    asked = [e for e in events(out, "square-edge") if isinstance(e, records.Served) and e.object == crowds]
-    assert len(asked) == 100
-    above = [e for e in events(out, "west-local") if isinstance(e, records.Served) and e.object == crowds]
-    assert len(above) == 1
+    crowds = (out / "library" / "digests").read_text().split()[CROWDS]
+    pulled = Counter(event.object for event in events(out, "square-edge") if isinstance(event, records.Pulled))
+    assert pulled[crowds] == 1
+    assert set(pulled.values()) == {1}
+    served = {tier: Counter(e.object for e in events(out, tier) if isinstance(e, records.Served)) for tier in TIERS}
+    assert (served["square-edge"][crowds], served["central"][crowds]) == (100, 1)
+
+
+def test_a_tier_that_does_not_answer_or_is_dead_is_passed_over(measured: dict[str, Any], out: Path) -> None:
+    """One that does not answer costs the edge's patience once, in virtual time; after that it is asked last, for a while."""
+    failed = [event.reason for event in events(out, "square-edge") if isinstance(event, records.PullFailed)]
+    direct = measured["cold"][1]["first_ms"]  # by the local library; straight to the central one is as far
+    assert all(measured[name]["right"] for name in ("stopped", "shunned", "dead"))
+    assert abs(measured["stopped"]["first_ms"] - PATIENCE_MS - direct) <= 1  # there was a connection already
+    assert measured["shunned"]["first_ms"] <= direct + 1
+    assert measured["dead"]["first_ms"] <= direct + ROUND_TRIP_MS
+    assert failed[0] == "gave less than 1024 bytes in 2 s"
+    assert len(failed) == 2 and "Connect call failed" in failed[1]
 
 
 def test_what_the_tiers_keep_never_reaches_the_runs_folder(out: Path) -> None:

@@ -1,6 +1,8 @@
-"""Reads blobs through the three tiers in a network, cold and warm, and by a hundred devices at once."""
+"""Reads blobs through the three tiers in a network: cold and warm, by a hundred devices at once, with a tier down."""
 
 import asyncio
+import os
+import signal
 import time
 from typing import Any
 
@@ -11,6 +13,7 @@ from edge_nodes import clock, http11
 from edge_nodes.delivery import digest_of
 from insitu import processes
 from insitu.guest import Run
+from insitu.processes import Service
 from scenarios.plan import LIBRARY_PORT, Plan
 from topology import namespace
 
@@ -30,15 +33,22 @@ async def get(client: http11.Client, plan: Plan, digest: str) -> dict[str, Any]:
     return {"first_ms": first / 1e6, "last_ms": (time.monotonic_ns() - began) / 1e6, "right": right}
 
 
-async def measure(plan: Plan, digests: list[str]) -> dict[str, Any]:
+async def measure(plan: Plan, digests: list[str], local: Service) -> dict[str, Any]:
     clients = [http11.Client(lambda host=device.host: namespace.tcp_socket(host)) for device in plan.devices]  # type: ignore[misc]
-    await get(clients[0], plan, digests[0])  # so that the device's connection is there
+    connecting, *alone, crowds, while_stopped, while_shunned, while_dead = digests
+    await get(clients[0], plan, connecting)  # so that the device's connection is there
     result: dict[str, Any] = {"cold": [], "warm": []}
-    for digest in digests[1:-1]:
+    for digest in alone:
         for kind in ("cold", "warm"):
             await asyncio.sleep(1)
             result[kind].append(await get(clients[0], plan, digest))
-    result["crowd"] = [r["right"] for r in await asyncio.gather(*(get(one, plan, digests[-1]) for one in clients))]
+    result["crowd"] = [r["right"] for r in await asyncio.gather(*(get(one, plan, crowds) for one in clients))]
+    os.kill(local.pid, signal.SIGSTOP)  # it takes connections, and never answers
+    result["stopped"] = await get(clients[0], plan, while_stopped)
+    result["shunned"] = await get(clients[0], plan, while_shunned)
+    os.kill(local.pid, signal.SIGKILL)
+    await asyncio.sleep(6)  # until the edge asks it first again
+    result["dead"] = await get(clients[0], plan, while_dead)
     for client in clients:
         await client.close()
     return result
@@ -55,7 +65,7 @@ def main() -> None:
         processes.start(tiers, time.monotonic_ns())
         time.sleep(1)
         with asyncio.Runner(loop_factory=clock.event_loop) as runner:
-            result = runner.run(measure(plan, digests))
+            result = runner.run(measure(plan, digests, next(tier for tier in tiers if tier.name == "west-local")))
         processes.stop(tiers, 5.0)
         run.close()
     write_result(result)
