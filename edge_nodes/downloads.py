@@ -35,7 +35,8 @@ class Asked(NamedTuple):
     deadline_ns: int
     manifest: Manifest
     text: Data  # of the manifest
-    wanted: Choice  # if the channel were the device's alone
+    limits: Limits  # if the channel were the device's alone
+    wanted: Choice  # within them
 
 
 class Models(Protocol):
@@ -61,24 +62,27 @@ class Downloads:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         now = self._recorder.now()
         try:
-            ask = msgspec.json.decode(await request.read(), type=delivery.Ask)
+            body = await request.read()
+            ask = msgspec.json.decode(body, type=delivery.Ask)
         except (ValueError, RecursionError) as error:
             return web.Response(status=400, text=f"not a download request: {error}")
         if ask.model not in self._plan.models:
             return web.Response(status=404, text=f"no model {ask.model}")
         try:
             text, manifest = await self._models.text(ask.model), await self._models.manifest(ask.model)
-            asked = Asked(ask, now + ask.time_left_ns, manifest, text, self._wanted(manifest, ask))
+            deadline = now + ask.time_left_ns - _asking_ns(ask, len(body))
+            limits = _limits(ask, deadline - now, 0 if self._plan.models[ask.model] in ask.have else len(text))
+            asked = Asked(ask, deadline, manifest, text, limits, self._wanted(manifest, ask, limits))
         except (Unavailable, NothingFits) as error:
             return web.Response(status=503, text=str(error))
         except KeyError as error:
             return web.Response(status=404, text=str(error.args[0]))
         return await self._deliver(request, asked)
 
-    def _wanted(self, manifest: Manifest, ask: delivery.Ask) -> Choice:
+    def _wanted(self, manifest: Manifest, ask: delivery.Ask, limits: Limits) -> Choice:
         """Raises NothingFits; KeyError where the device names what is not there."""
         if not ask.variant:
-            return self._compression.choose(manifest, _limits(ask, ask.channel_bps, ask.time_left_ns))
+            return self._compression.choose(manifest, limits)
         variant = manifest.variant(ask.variant)
         missing = sum(block.bytes for block in manifest.blocks_of(variant, ask.have))
         return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, asked for")
@@ -106,7 +110,7 @@ class Downloads:
     async def _reserve(self, device_ip: str, asked: Asked) -> tuple[Grant | None, str]:
         """A session at the rate that brings in time what would be chosen if the channel were the device's alone."""
         ask = asked.ask
-        rate = rate_for(asked.wanted, _limits(ask, ask.channel_bps, ask.time_left_ns))
+        rate = rate_for(asked.manifest, asked.wanted, asked.limits)
         duration = -(-max(ask.time_left_ns, 1) // 10**9)
         try:
             return await self._northbound.create(device_ip, self._address, ask.slice, rate, duration), ""
@@ -137,8 +141,13 @@ class Downloads:
         await stream.note(delivery.End(course.variant.name, cut))
 
     def _choose(self, asked: Asked, rate_bps: int) -> Choice:
-        left = asked.deadline_ns - self._recorder.now()
-        return self._compression.choose(asked.manifest, _limits(asked.ask, rate_bps, left))
+        """At the rate that is to be had; since the request came, some of what goes before the blocks has passed."""
+        limits, left = asked.limits, asked.deadline_ns - self._recorder.now()
+        passed = max(0, rate_bps * (limits.time_left_ns - left) // (8 * 10**9))
+        besides = max(0, limits.besides_bytes - passed)
+        return self._compression.choose(
+            asked.manifest, limits._replace(rate_bps=rate_bps, time_left_ns=left, besides_bytes=besides)
+        )
 
     def _record(self, kind: Callable[..., records.Event], ask: delivery.Ask, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._host, ask.download, *figures))
@@ -149,18 +158,25 @@ class Downloads:
         task.add_done_callback(self._background.discard)
 
 
-def _limits(ask: delivery.Ask, rate_bps: int, time_left_ns: int) -> Limits:
+def _asking_ns(ask: delivery.Ask, size: int) -> int:
+    """What has passed since the device looked at its clock: it may have had to connect, and sent a request of `size` bytes."""
+    return ask.round_trip_ns * 3 // 2 + size * 8 * 10**9 // max(1, ask.channel_bps)
+
+
+def _limits(ask: delivery.Ask, time_left_ns: int, besides_bytes: int) -> Limits:
     return Limits(
         memory_bytes=ask.memory_bytes,
         macs_per_s=ask.macs_per_s,
         infer_interval_ns=ask.infer_interval_ns,
-        rate_bps=rate_bps,
+        rate_bps=ask.channel_bps,
         time_left_ns=time_left_ns,
         have=frozenset(ask.have),
         round_trip_ns=ask.round_trip_ns,
         load_bytes_per_s=ask.load_bytes_per_s,
         energy_per_mac_j=ask.energy_per_mac_j,
         power_w=ask.power_w,
+        besides_bytes=besides_bytes,
+        head_bytes=delivery.HEAD_BYTES,
     )
 
 

@@ -12,8 +12,6 @@ from edge_nodes.variants import Allowed, Figures, Variants
 from scenarios.quantity import about
 
 FIXED = "fixed:"
-# Round trips from when a device told how much time is left until its request is at the library: it may have to connect first.
-ASKING = 1.5
 # Of the time that is left, the share on which a choice counts. The rest is for what no figure tells: jitter, losses, queues.
 COUNTED = 0.9
 # The same for a rate that is asked for: asking takes time, and the choice comes after it.
@@ -27,12 +25,14 @@ class Limits(NamedTuple):
     macs_per_s: int
     infer_interval_ns: int
     rate_bps: int
-    time_left_ns: int  # when the device asked, less what has passed at the library since
+    time_left_ns: int  # from now on, at the library
     have: frozenset[str]
     round_trip_ns: int = 0
     load_bytes_per_s: int | None = None  # None: loading takes no time
     energy_per_mac_j: float = 0.0
     power_w: float | None = None  # what inference may draw on average; None: whatever it takes
+    besides_bytes: int = 0  # that are sent before the blocks
+    head_bytes: int = 0  # that are sent with each block
 
 
 class Choice(NamedTuple):
@@ -92,7 +92,7 @@ class Adaptive:
         known = variants.of(manifest)
         fitting, missing = _fitting(known, manifest.model, limits), known.missing(limits.have)
         budgets = _arriving(limits, known.bytes, COUNTED)
-        in_time = fitting & (missing <= budgets)
+        in_time = fitting & (missing + known.lacking(limits.have) * limits.head_bytes <= budgets)
         if in_time.any():
             chosen = known.best(in_time, missing)
             fit, bound = "of {} that fit {} at {}", _bound(known, chosen, limits)
@@ -117,14 +117,16 @@ def compression(name: str) -> CompressionPolicy:
     return Fixed(name.removeprefix(FIXED)) if name.startswith(FIXED) else COMPRESSION[name]
 
 
-def rate_for(choice: Choice, limits: Limits) -> int:
+def rate_for(manifest: Manifest, choice: Choice, limits: Limits) -> int:
     """The least rate, in bit/s and to 1 %, at which what is missing of a choice arrives in time, with time to ask for that rate;
     at most `limits.rate_bps`, also where that is not enough."""
     loaded = np.array([choice.variant.bytes], np.float64)
+    blocks = manifest.blocks_of(choice.variant, limits.have)
+    sent = choice.missing_bytes + len(blocks) * limits.head_bytes
     least, most = 0, max(1, limits.rate_bps)
     while most - least > max(1, most // 100):
         middle = (least + most) // 2
-        if _arriving(limits._replace(rate_bps=middle), loaded, RESERVED)[0] >= choice.missing_bytes:
+        if _arriving(limits._replace(rate_bps=middle), loaded, RESERVED)[0] >= sent:
             most = middle
         else:
             least = middle
@@ -132,12 +134,12 @@ def rate_for(choice: Choice, limits: Limits) -> int:
 
 
 def _arriving(limits: Limits, loaded: Figures, share: float) -> Figures:
-    """How many bytes can arrive in a share of the time that is left, for each number of bytes that is loaded then; -1 where not
-    even loading is done in time."""
-    left = limits.time_left_ns * share - ASKING * limits.round_trip_ns
+    """How many bytes of blocks can arrive in a share of the time that is left, for each number of bytes that is loaded then;
+    fewer than none where that is too short for what comes before."""
+    left = limits.time_left_ns * share
     loading = loaded / limits.load_bytes_per_s * 1e9 if limits.load_bytes_per_s else np.zeros_like(loaded)
     arriving = Channel(limits.rate_bps, limits.round_trip_ns).bytes_within(left - loading)
-    return np.where(left < loading, -1.0, arriving)
+    return np.where(left < loading, -1.0, arriving - limits.besides_bytes)
 
 
 def _fitting(known: Variants, model: str, limits: Limits) -> Allowed:

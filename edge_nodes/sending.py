@@ -70,8 +70,7 @@ class Channel:
         self._pace.look(sight)
         rate = self._pace.rate_bps()
         self.rate_bps = self._pace.mean_bps() if rate is None else rate
-        # What the device said of its time took half a round trip to come here
-        left = self._deadline_ns - sight.time_ns - sight.round_trip_ns // 2
+        left = self._deadline_ns - sight.time_ns
         if left > 0 and (rate is None or not (sight.waiting or drains)):
             return None
         return Outlook(self.rate_bps, left, sight.waiting, sight.round_trip_ns, self._load_bytes_per_s)

@@ -26,16 +26,24 @@ class Variants:
             for figure in ("bytes", "macs", "memory")
         )
         self._manifest = manifest
-        self._sizes = np.zeros((len(self.listed), len(manifest.blocks)))  # of each variant's blocks
-        for row, variant in zip(self._sizes, self.listed, strict=True):
-            row[list(variant.blocks)] = [manifest.blocks[index].bytes for index in variant.blocks]
+        self._has = np.zeros((len(self.listed), len(manifest.blocks)))  # 1 for each variant's blocks
+        for row, variant in zip(self._has, self.listed, strict=True):
+            row[list(variant.blocks)] = 1
+        self._sizes = np.array([block.bytes for block in manifest.blocks], np.float64)
         accuracies = [-variant.accuracy for variant in self.listed]
         self._begin = np.searchsorted(accuracies, accuracies, "left")  # the first that is as accurate
         self._end = np.searchsorted(accuracies, accuracies, "right")
 
     def missing(self, have: Collection[str]) -> Figures:
         """The bytes of each variant's blocks that are not in `have`."""
-        return self._sizes @ np.array([block.digest not in have for block in self._manifest.blocks], np.float64)
+        return self._has @ (self._sizes * self._absent(have))
+
+    def lacking(self, have: Collection[str]) -> Figures:
+        """How many of each variant's blocks are not in `have`."""
+        return self._has @ self._absent(have)
+
+    def _absent(self, have: Collection[str]) -> Figures:
+        return np.array([block.digest not in have for block in self._manifest.blocks], np.float64)
 
     def best(self, allowed: Allowed, missing: Figures) -> int:
         """The most accurate of the allowed variants, of equally accurate ones that which lacks the fewest bytes."""
