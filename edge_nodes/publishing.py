@@ -1,6 +1,7 @@
 """Publishing a user's own module: cut into blocks, and every variant measured as a device will run it."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,15 @@ import torch
 from msgspec import structs
 from torch import nn
 
-from edge_nodes import adapt, codec, own_model, programs, published
-from edge_nodes.adapt import LEVELS, Adapted, Unfit
+from edge_nodes import adapt, codec, measuring, own_model, programs, published
+from edge_nodes.adapt import LEVELS, Adapted, Runnable, Unfit
+from edge_nodes.elastic import Elastic
 from edge_nodes.low_rank import Array
-from edge_nodes.manifest import Block, Manifest, Variant
-from edge_nodes.measuring import Accuracy, Seen, accuracy_of, mark_pareto, variant_of
+from edge_nodes.manifest import Block, Manifest, Variant, shapes
+from edge_nodes.measuring import Accuracy, Published, Seen, accuracy_of, mark_pareto, variant_of
 from edge_nodes.own_model import Given, HeldOut, Source
+from edge_nodes.shipping import file_of
+from edge_nodes.training import first_step
 
 BATCH = 256
 Report = Callable[[str], None]
@@ -31,16 +35,31 @@ def publish(source: Source, folder: Path, report: Report) -> Manifest:
     torch.set_num_threads(1)
     try:
         given = own_model.read(source, folder)
-        manifest, blocks = _published(source, given, report)
+        network = given.trained
+        made = (
+            _elastic(source, given, network, report) if isinstance(network, Elastic) else _module(source, given, report)
+        )
     finally:
         torch.set_num_threads(threads)
     inputs, labels = given.held_out
-    published.add(folder, manifest, blocks, inputs.numpy(), labels.numpy(), given.program)
-    return manifest
+    program = given.program if made.manifest.network["kind"] == adapt.KIND else None
+    published.add(folder, made.manifest, made.blocks, inputs.numpy(), labels.numpy(), program)
+    return made.manifest
 
 
-def _published(source: Source, given: Given, report: Report) -> tuple[Manifest, dict[str, bytes]]:
-    """The model's manifest, and its blocks by digest."""
+def _elastic(source: Source, given: Given, network: Elastic, report: Report) -> Published:
+    """A network of `elastic` layers is cut as it was made to be; it may have been trained for a step of its own."""
+    report(
+        f"depth: {network.depths} stages, width: {network.widths} groups of channels, bits: {network.levels} levels, as composed"
+    )
+    network.step = network.step or first_step(network, adapt.FIRST_STEP)
+    own, clear = (Seen(*part, views=1) for part in (given.held_out, given.of_base or given.held_out))
+    made = measuring.publish(_described(source, given), network, own, clear)
+    file = file_of(made.manifest, made.blocks)
+    return Published(made.manifest, {**made.blocks, codec.digest_of(file): file})
+
+
+def _module(source: Source, given: Given, report: Report) -> Published:
     whole = {name: tensor.detach().numpy().copy() for name, tensor in adapt.learned(given.trained).items()}
     adapted = adapt.adapt(given.trained, given.held_out.inputs[: own_model.TRIAL])
     if given.outputs > 1 and not adapted.depths:
@@ -53,17 +72,24 @@ def _published(source: Source, given: Given, report: Report) -> tuple[Manifest, 
     file = safetensors.numpy.save(whole)
     contents = {codec.digest_of(content): content for content in (*blocks.values(), file)}
     listed = tuple(_block(content, *key) for key, content in blocks.items())
-    described = Manifest(
-        source.model, given.base, _network(source, given, adapted), listed, (), source.licence, source.source
+    manifest = structs.replace(
+        _described(source, given),
+        network=_network(source, given, adapted),
+        blocks=listed,
+        pieces=adapted.pieces,
+        step=adapted.step,
     )
-    manifest = structs.replace(described, pieces=adapted.pieces, step=adapted.step)
-    bench = _Bench(given, manifest.network, report)
+    bench = _Bench(given, adapted, manifest, report)
     variants = mark_pareto(
         [bench.measured(variant, adapt.tensors(manifest, variant, contents)) for variant in _variants(manifest)]
     )
     plain = structs.replace(variants[-1], name="file", bits=0, blocks=(len(listed),), bytes=len(file), pareto=False)
-    variants = (*variants, bench.measured(plain, whole))
-    return structs.replace(manifest, blocks=(*listed, _block(file, 0, 0, 0)), variants=variants), contents
+    with_file = structs.replace(manifest, blocks=(*listed, _block(file, 0, 0, 0)))
+    return Published(structs.replace(with_file, variants=(*variants, bench.measured(plain, whole))), contents)
+
+
+def _described(source: Source, given: Given) -> Manifest:
+    return Manifest(source.model, given.base, {}, (), (), source.licence, source.source)
 
 
 def _network(source: Source, given: Given, adapted: Adapted) -> dict[str, Any]:
@@ -91,13 +117,14 @@ def _variants(manifest: Manifest) -> list[Variant]:
 
 
 class _Bench:
-    """Measures variants on a model's held-out set, and on that of its base."""
+    """Measures a model's variants on its held-out set, and on that of its base."""
 
-    def __init__(self, given: Given, network: Mapping[str, Any], report: Report) -> None:
-        self._given, self._network, self._report = given, network, report
+    def __init__(self, given: Given, adapted: Adapted, manifest: Manifest, report: Report) -> None:
+        self._given, self._adapted, self._manifest, self._report = given, adapted, manifest, report
+        self._exact = cache(self._accuracy_before_rounding)
 
     def measured(self, variant: Variant, tensors: Mapping[str, Array]) -> Variant:
-        runs = adapt.runnable(self._given.build(), self._network, variant.depth, tensors)
+        runs = self._runnable(variant.depth, tensors)
         right = _accuracy(runs, self._given.held_out)
         clear = _accuracy(runs, self._given.of_base) if self._given.of_base else right
         self._report(f"{variant.name}: {variant.bytes:,} bytes, accuracy {right.mean:.2%} ± {right.error:.2%}")
@@ -108,7 +135,16 @@ class _Bench:
             accuracy=right.mean,
             accuracy_se=right.error,
             accuracy_clear=clear.mean,
+            accuracy_float=self._exact(variant.depth, variant.width) if variant.bits else right.mean,
         )
+
+    def _accuracy_before_rounding(self, depth: int, width: int) -> float:
+        reach = shapes(self._manifest.pieces_of(depth, width))
+        cut = {name: self._adapted.tensors[name][tuple(map(slice, shape))] for name, shape in reach.items()}
+        return _accuracy(self._runnable(depth, cut), self._given.held_out).mean
+
+    def _runnable(self, depth: int, tensors: Mapping[str, Array]) -> Runnable:
+        return adapt.runnable(self._given.build(), self._manifest.network, depth, tensors)
 
 
 @torch.inference_mode()

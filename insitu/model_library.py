@@ -45,6 +45,8 @@ def list_models(place: str | None, as_json: bool) -> None:
 def show(model: str, place: str | None, as_json: bool) -> None:
     """All variants of a MODEL; * marks those that no other one beats in bytes and accuracy."""
     models = _models(place)
+    if model not in models:  # a registry has the model signs@night as signs:night
+        models = {manifest.model: manifest for manifest in models.values()}
     if model not in models:
         _fail(
             _INPUT, f"{model}: no such model; there {'is' if len(models) == 1 else 'are'} {', '.join(models) or 'none'}"

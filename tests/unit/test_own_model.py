@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from msgspec import structs
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -16,6 +17,7 @@ from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.measuring import Seen, accuracy_of
 from edge_nodes.own_model import Source
 from edge_nodes.programs import ProgramError, result_of
+from insitu import own_library
 
 PROGRAM = """
 from torch import nn
@@ -210,6 +212,54 @@ def test_a_specialisation_is_measured_on_its_base_too(tmp_path: Path) -> None:
     assert {b.digest for b in manifest.blocks} == {b.digest for b in made.manifest.blocks}  # the same weights
     with pytest.raises(adapt.Unfit, match=r"lights@dark: specialises lights, which is not in .*; publish lights first"):
         publishing.publish(source._replace(model="lights@dark"), made.folder, made.lines.append)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_a_network_of_elastic_layers_is_published_as_it_was_composed(tmp_path: Path, folded: bool) -> None:
+    program = "from edge_nodes import networks\ndef build():\n  return networks.residual((1, 1), stages=2, blocks=1)\n"
+    (tmp_path / "my_model.py").write_text(program)
+    (tmp_path / "my_data.py").write_text(DATA)
+    network = result_of(program.encode(), tmp_path / "my_model.py", "build")
+    network(situations.split()[0].images)  # gives the norms their statistics
+    if folded:
+        network.eval().fold()
+    save_file(network.state_dict(), tmp_path / "w.safetensors")
+    source = Source(
+        f"{tmp_path}/my_model.py:build", tmp_path / "w.safetensors", f"{tmp_path}/my_data.py:held_out", "signs"
+    )
+    manifest = publishing.publish(source, tmp_path / "library", lambda _: None)
+    names = [f"d{d}w{w}b{b}" for d in (1, 2) for w in (1, 2) for b in (1, 2, 3, 4)]
+    assert [variant.name for variant in manifest.variants] == [*names, "file"]
+    assert manifest.network["kind"] == "layers" and not (tmp_path / "library" / "programs").exists()
+    assert published.faults(tmp_path / "library") == []
+    images = situations.split()[2].images
+    store = tmp_path / "library" / "blocks"
+    blocks = {b.digest: (store / b.digest.removeprefix("sha256:")).read_bytes() for b in manifest.blocks}
+    runs = Factory(tmp_path / "library").build(manifest, manifest.variant("d2w2b4"), blocks)
+    with torch.inference_mode():
+        same = (runs(images).argmax(1) == network.eval()(images)[-1, -1].argmax(1)).double().mean()
+    assert same > 0.95
+
+
+def test_a_run_has_the_programs_of_a_users_models(
+    staged: Published, convolutional: Published, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INSITU_CACHE", str(tmp_path))
+    manifest = convolutional.manifest
+    renamed = structs.replace(manifest, model="other")
+    own = tmp_path / "own"
+    held_out = load_file(convolutional.folder / "held_out.safetensors")
+    contents = {digest: data for v in manifest.variants for digest, data in convolutional.blocks(v).items()}
+    published.add(
+        own, renamed, contents, held_out["signs/images"].numpy(), held_out["signs/labels"].numpy(), PROGRAM.encode()
+    )
+    folder = own_library.joined(staged.folder, own)
+    assert isinstance(Factory(folder).build(renamed, renamed.variants[0], contents), adapt.Runnable)
+    (program,) = (own / "programs").iterdir()
+    program.write_text("changed")
+    (own / "manifests" / "other.json").write_bytes(structs.replace(renamed, licence="another").to_json())
+    with pytest.raises(own_library.BrokenLibrary, match=f"{program}: its bytes are not those that its name promises"):
+        own_library.joined(staged.folder, own)
 
 
 @pytest.fixture
