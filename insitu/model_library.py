@@ -2,16 +2,18 @@
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, Self
 
 import click
+
+from insitu.serving import serve
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edge_nodes.manifest import Manifest, Variant
+    from edge_nodes.manifest import Manifest
     from edge_nodes.push import Target
 
 _INPUT, _FAILED = 2, 3
@@ -24,6 +26,9 @@ def library() -> None:
 
     A library is a FOLDER, or a registry or a running tier at http://HOST:PORT; by default the one that ships.
     """
+
+
+library.add_command(serve)
 
 
 @library.command("list")
@@ -105,7 +110,7 @@ def publish(
         _fail(_INPUT, f"--to {error}")
     except OSError as error:
         _fail(_FAILED, f"{into}: {error.strerror or error}")
-    click.echo(f"{model}: {_range(manifest)}; in {into}")
+    click.echo(f"{model}: {_in_words(manifest)}; in {into}")
     if target:
         _push(target, manifest, into)
 
@@ -146,43 +151,37 @@ def _models(place: str | None) -> "Mapping[str, Manifest]":
         _fail(_FAILED, str(error))
 
 
+class _Range(NamedTuple):
+    """What there is to choose from."""
+
+    variants: int
+    bytes: tuple[int, int]
+    accuracy: tuple[float, float]
+
+    @classmethod
+    def of(cls, manifest: "Manifest") -> Self:
+        """Of the variants but the plain file, where there are others."""
+        cut = [v for v in manifest.variants if v.bits] or manifest.variants
+        sizes, right = [v.bytes for v in cut] or [0], [v.accuracy for v in cut] or [0.0]
+        return cls(len(manifest.variants), (min(sizes), max(sizes)), (min(right), max(right)))
+
+
 def _summary(manifest: "Manifest") -> dict[str, object]:
-    nested = _nested(manifest)
-    return {
-        "base": manifest.base,
-        "variants": len(manifest.variants),
-        "bytes": [min(v.bytes for v in nested), max(v.bytes for v in nested)],
-        "accuracy": [min(v.accuracy for v in nested), max(v.accuracy for v in nested)],
-        "licence": manifest.licence,
-        "source": manifest.source,
-    }
+    about = {"base": manifest.base, "licence": manifest.licence, "source": manifest.source}
+    return {**about, **_Range.of(manifest)._asdict()}
 
 
-def _nested(manifest: "Manifest") -> "Sequence[Variant]":
-    """The variants without the plain file, where there are others."""
-    return [v for v in manifest.variants if v.bits] or manifest.variants
-
-
-def _range(manifest: "Manifest") -> str:
-    nested = _nested(manifest)
-    smallest, largest = min(v.bytes for v in nested), max(v.bytes for v in nested)
-    worst, best = min(v.accuracy for v in nested), max(v.accuracy for v in nested)
-    return f"{len(manifest.variants)} variants, {_kb(smallest)} to {_kb(largest)}, accuracy {worst:.1%} to {best:.1%}"
+def _in_words(manifest: "Manifest") -> str:
+    number, (smallest, largest), (worst, best) = _Range.of(manifest)
+    return f"{number} variants, {_kb(smallest)} to {_kb(largest)}, accuracy {worst:.1%} to {best:.1%}"
 
 
 def _table_of_models(models: "Mapping[str, Manifest]") -> "Table":
     table = _table("model", "base", ">variants", ">kB", ">accuracy %", "licence")
     for name, manifest in models.items():
-        figures = _nested(manifest)
-        sizes, right = [v.bytes for v in figures], [v.accuracy for v in figures]
-        table.add_row(
-            name,
-            manifest.base or "",
-            str(len(manifest.variants)),
-            f"{min(sizes) / 1e3:.1f} to {max(sizes) / 1e3:.1f}",
-            f"{100 * min(right):.1f} to {100 * max(right):.1f}",
-            manifest.licence,
-        )
+        number, (smallest, largest), (worst, best) = _Range.of(manifest)
+        sizes, right = f"{smallest / 1e3:.1f} to {largest / 1e3:.1f}", f"{100 * worst:.1f} to {100 * best:.1f}"
+        table.add_row(name, manifest.base or "", str(number), sizes, right, manifest.licence)
     return table
 
 
