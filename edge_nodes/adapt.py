@@ -7,7 +7,7 @@ Width: each linear layer becomes the product of two, of which any number of firs
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edge_nodes import codec, low_rank, programs
-from edge_nodes.low_rank import Array
+from edge_nodes.low_rank import Array, Factors
 from edge_nodes.manifest import Manifest, Piece, Variant
 
 KIND = "python"  # of a manifest's network
@@ -91,7 +91,7 @@ def adapt(module: nn.Module, inputs: Tensor) -> Adapted:
     nested = _nested(weights)
     linears = [name for name in _linears(module) if f"{name}.weight" in nested]
     size = sum(weight.size for weight in weights.values())
-    ranks, of_width = _ranks({name: weights[f"{name}.weight"] for name in linears}, size)
+    cuts, of_width = _cuts({name: weights[f"{name}.weight"] for name in linears}, size)
     deviation = float(np.std(np.concatenate([weights[name].ravel() for name in nested]))) if nested else 0.0
     if deviation == 0:
         raise Unfit("build: its module has no matrix whose weights differ; there is nothing to publish")
@@ -99,10 +99,13 @@ def adapt(module: nn.Module, inputs: Tensor) -> Adapted:
     pieces: list[Piece] = []
     for name, weight in weights.items():
         layer, stage = name.removesuffix(".weight"), _stage(name) if depths else 1
-        if layer in ranks and name.endswith(".weight"):
-            left, right = low_rank.factors(weight, ranks[layer][-1])
-            tensors |= {f"{layer}.left": left, f"{layer}.right": right}
-            pieces += _factor_pieces(layer, stage, weight.shape, ranks[layer])
+        if layer in cuts and name.endswith(".weight"):
+            factors, ranks = cuts[layer]
+            tensors[f"{layer}.left"], tensors[f"{layer}.right"] = (
+                factors.left[:, : ranks[-1]],
+                factors.right[: ranks[-1]],
+            )
+            pieces += _factor_pieces(layer, stage, weight.shape, ranks)
         else:
             tensors[name] = weight
             pieces.append(Piece(name, stage, 1, (0,) * weight.ndim, weight.shape, name in nested))
@@ -183,23 +186,30 @@ def shallow(module: nn.Module, depth: int) -> nn.Sequential:
     return nn.Sequential(*stem, *stages[:depth], exits[depth - 1])
 
 
-def _ranks(matrices: Mapping[str, Array], size: int) -> tuple[dict[str, list[int]], str]:
-    """The ranks of each linear layer at each width, and what is to be said of it; `size` is that of all weights."""
-    singular = {name: s for name, matrix in matrices.items() if len(s := low_rank.singular_values(matrix))}
-    if not singular:
+class _Cut(NamedTuple):
+    """A linear layer as factors, and how many of their ranks each width has."""
+
+    factors: Factors
+    ranks: tuple[int, ...]
+
+
+def _cuts(matrices: Mapping[str, Array], size: int) -> tuple[dict[str, _Cut], str]:
+    """How each linear layer is cut, and what is to be said of it; `size` is that of all weights of the module."""
+    total = sum(matrix.size for matrix in matrices.values())
+    if not total:
         return {}, f"width: none: it has no linear layer of rank over {SMALLEST_RANK}"
-    total = sum(matrices[name].size for name in singular)
     if total < CUT * size:
         return {}, f"width: none: its linear layers hold {total / size:.1%} of its weights, less than {CUT:.0%}"
-    by_layer = low_rank.ranks(
-        singular, {name: sum(matrices[name].shape) for name in singular}, [share * total for share in SHARES]
-    )
+    made = {name: low_rank.factors(matrix) for name, matrix in matrices.items() if matrix.any()}
+    singular = {name: factors.singular for name, factors in made.items()}
+    sizes = {name: sum(matrices[name].shape) for name in made}
+    by_layer = low_rank.ranks(singular, sizes, [share * total for share in SHARES])
     widths = sorted(set(zip(*by_layer.values(), strict=True)))  # small layers have the same at two shares
     if len(widths) < 2:
         return {}, "width: none: its linear layers are too small to be cut"
-    result = dict(zip(by_layer, map(list, zip(*widths, strict=True)), strict=True))
-    shown = ", ".join(f"{name} {'/'.join(map(str, counts))}" for name, counts in result.items())
-    return result, f"width: {len(widths)} widths, by the ranks of its linear layers: {shown}"
+    cuts = {name: _Cut(made[name], ranks) for name, ranks in zip(by_layer, zip(*widths, strict=True), strict=True)}
+    shown = ", ".join(f"{name} {'/'.join(map(str, cut.ranks))}" for name, cut in cuts.items())
+    return cuts, f"width: {len(widths)} widths, by the ranks of its linear layers: {shown}"
 
 
 def _factor_pieces(layer: str, stage: int, shape: Sequence[int], counts: Sequence[int]) -> list[Piece]:

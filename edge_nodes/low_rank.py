@@ -1,6 +1,7 @@
 """Linear layers of which any number of first ranks can be had, each number as good as that many ranks can be."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,21 +10,24 @@ Array = NDArray[np.float32]
 FAINTEST = 1e-3  # of the largest singular value; what is below adds a millionth to the weights' energy
 
 
-def singular_values(matrix: Array) -> NDArray[np.float64]:
-    """Those that matter, from the largest on."""
-    s = np.linalg.svd(matrix.astype(np.float64), compute_uv=False)
-    return s[s > FAINTEST * s[0]] if s[0] > 0 else s[:0]
+class Factors(NamedTuple):
+    """A matrix `[m, n]` as two, by all ranks that matter, and its singular values; `product` makes a matrix of any first ranks."""
+
+    left: Array  # [m, rank]
+    right: Array  # [rank, n]
+    singular: NDArray[np.float64]  # [rank], from the largest on
 
 
-def factors(weight: Array, rank: int) -> tuple[Array, Array]:
-    """Cut a matrix `[m, n]` to left `[m, rank]` and right `[rank, n]`, of which `product` makes the nearest matrix of that rank.
+def factors(matrix: Array) -> Factors:
+    """With singular values s, left is U s and right is s V^T.
 
-    With singular values s, left is U s and right is s V^T. So each rank is rounded as finely as it matters: errors of variance d in
-    both add d r (m + n) / (m n) to the variance of each weight, as much as in a matrix that has as many weights as the two.
+    So each rank is rounded as finely as it matters: errors of variance d in both add d r (m + n) / (m n) to the variance of each
+    weight, as much as in a matrix that has as many weights as the two.
     """
-    u, s, v = np.linalg.svd(weight.astype(np.float64), full_matrices=False)
+    u, s, v = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
+    rank = int((s > FAINTEST * s[0]).sum())
     left, right = u[:, :rank] * s[:rank], s[:rank, None] * v[:rank]
-    return left.astype(np.float32), right.astype(np.float32)
+    return Factors(left.astype(np.float32), right.astype(np.float32), s[:rank])
 
 
 def product(left: Array, right: Array) -> tuple[Array, Array]:
@@ -39,8 +43,8 @@ def ranks(
     """How many ranks each layer has within each budget of weights, at least one; more budget never takes one away.
 
     `sizes` are the weights that one rank of a layer takes. The next rank is the one that adds most for each weight to its own
-    layer's share of energy (its singular values' squares). The same share of every layer's weights is far worse: a classifier of ten
-    classes loses most of them.
+    layer's share of energy (its singular values' squares). The same share of every layer's weights is far worse: a classifier of
+    ten classes loses most of them.
     """
     worth = sorted(
         (-(value**2) / (values**2).sum() / sizes[layer], layer)
