@@ -1,6 +1,6 @@
 """What a user gives to be published: `my_model.py:build`, a safetensors file and `my_data.py:held_out`; read, and tried."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from edge_nodes import adapt, programs
+from edge_nodes import adapt, programs, published
 from edge_nodes.adapt import Unfit
 from edge_nodes.elastic import Elastic
 
@@ -50,7 +50,8 @@ class Given(NamedTuple):
 
 
 def read(source: Source, folder: Path) -> Given:
-    """Read what is to be published in the library `folder`. Raises Unfit or ProgramError."""
+    """Read what is to be published in the library `folder`. Raises Unfit, ProgramError, or LibraryError for the folder."""
+    there = published.held_out_shapes(folder)
     file, _ = programs.split(source.build)
     program = programs.read(file)
     weights = read_weights(source.weights)
@@ -61,7 +62,7 @@ def read(source: Source, folder: Path) -> Given:
     if isinstance(module, Elastic):
         module.fold()
     held_out = read_held_out(source.held_out)
-    base, of_base = _base(source, folder, held_out)
+    base, of_base = _base(source, folder, there, held_out)
     outputs = _try(source, module.eval(), held_out)
     return Given(program, partial(_module, source.build, program), module, held_out, base, of_base, outputs)
 
@@ -115,19 +116,20 @@ def _module(reference: str, program: bytes) -> nn.Module:
     return module.float()
 
 
-def _base(source: Source, folder: Path, held_out: HeldOut) -> tuple[str | None, HeldOut | None]:
-    """The model that `name@situation` specialises, and its held-out set. Raises LibraryError or Unfit."""
+def _base(
+    source: Source, folder: Path, there: Mapping[str, list[int]], held_out: HeldOut
+) -> tuple[str | None, HeldOut | None]:
+    """The model that `name@situation` specialises, and its held-out set. Raises Unfit."""
     name, at, _ = source.model.partition("@")
     if not at:
         return None, None
-    if not (folder / "manifests" / f"{name}.json").exists():
+    if f"{name}/images" not in there:
         raise Unfit(f"{source.model}: specialises {name}, which is not in {folder}; publish {name} first")
+    own, of_base = list(held_out.inputs.shape[1:]), there[f"{name}/images"][1:]
+    if own != of_base:
+        raise Unfit(f"{source.model}: its inputs are {own}, those of {name} {of_base}; they have to be alike")
     tensors = load_file(folder / "held_out.safetensors")
-    of_base = HeldOut(tensors[f"{name}/images"], tensors[f"{name}/labels"])
-    if of_base.inputs.shape[1:] != held_out.inputs.shape[1:]:
-        shapes = " and ".join(str(list(part.inputs.shape[1:])) for part in (held_out, of_base))
-        raise Unfit(f"{source.model}: its inputs and those of {name} have to be alike; they are {shapes}")
-    return name, of_base
+    return name, HeldOut(tensors[f"{name}/images"], tensors[f"{name}/labels"])
 
 
 def _try(source: Source, module: nn.Module, held_out: HeldOut) -> int:

@@ -42,7 +42,7 @@ def faults(folder: Path) -> list[str]:
     """Everything that is wrong with a library, a line each: what a run would stumble over."""
     try:
         models = manifests(folder)
-        held_out = _shapes(folder / "held_out.safetensors")
+        held_out = held_out_shapes(folder)
     except LibraryError as error:
         return [str(error)]
     if not models:
@@ -83,8 +83,9 @@ def _content_faults(file: Path, digest: str, what: str) -> Iterator[str]:
         yield f"{what}: {error.strerror}"
 
 
-def _shapes(file: Path) -> dict[str, list[int]]:
-    """The shapes of a file's tensors; none where there is no file. Raises LibraryError."""
+def held_out_shapes(folder: Path) -> dict[str, list[int]]:
+    """The shapes of the held-out sets' tensors; none where there is no file. Raises LibraryError."""
+    file = folder / "held_out.safetensors"
     if not file.exists():
         return {}
     try:

@@ -28,8 +28,8 @@ Report = Callable[[str], None]
 def publish(source: Source, folder: Path, report: Report) -> Manifest:
     """Measure every variant of a model, on one thread as a device does, and add it to the library in `folder`.
 
-    `report` gets a line for what the module gives, and one for each variant. Raises Unfit or ProgramError for what is wrong with
-    what the user gave, before anything is written; OSError.
+    `report` gets a line for what the module gives, and one for each variant. Raises Unfit, ProgramError or LibraryError for what is
+    wrong with what the user gave and named, before anything is written; OSError.
     """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

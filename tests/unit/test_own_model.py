@@ -210,6 +210,16 @@ def test_a_specialisation_is_measured_on_its_base_too(tmp_path: Path) -> None:
     assert manifest.variants[-1].accuracy < made.manifest.variants[-1].accuracy - 0.1
     assert published.faults(made.folder) == []
     assert {b.digest for b in manifest.blocks} == {b.digest for b in made.manifest.blocks}  # the same weights
+    images, labels = np.zeros((2, 3), np.float32), np.arange(2)
+    published.add(made.folder, structs.replace(made.manifest, model="lights"), {}, images, labels, PROGRAM.encode())
+    with pytest.raises(
+        adapt.Unfit, match=r"lights@on: its inputs are \[1, 8, 8\], those of lights \[3\]; they have to be"
+    ):
+        publishing.publish(source._replace(model="lights@on"), made.folder, made.lines.append)
+    (made.folder / "held_out.safetensors").write_bytes(b"broken")
+    with pytest.raises(published.LibraryError, match="held_out.safetensors: not a safetensors file"):
+        publishing.publish(source, made.folder, made.lines.append)
+    (made.folder / "held_out.safetensors").unlink()
     with pytest.raises(adapt.Unfit, match=r"lights@dark: specialises lights, which is not in .*; publish lights first"):
         publishing.publish(source._replace(model="lights@dark"), made.folder, made.lines.append)
 
