@@ -1,8 +1,9 @@
 """Where a tier keeps objects: files named by their SHA-256.
 
 A file gets its name when it is whole (written beside, renamed), so a process that dies leaves nothing that is read as an
-object. Its bytes are verified when it is first read and again whenever the file has changed since; what is found wrong is
-removed, recorded, and pulled again. Bytes that change while they are on their way are left to the receiver's own check.
+object. Bytes are verified when a process first reads what it has not written itself, and again whenever the file has changed
+since; what is found wrong is removed, recorded, and pulled again. Bytes that change while they are on their way are left to the
+receiver's own check.
 """
 
 import hashlib
@@ -108,6 +109,10 @@ class _Reader:
         self._ready.move_to_end(digest)
         return self._ready[digest]
 
+    def trust(self, digest: str, path: Path) -> None:
+        """The file has just been written from verified bytes."""
+        self._verified[digest] = _stamp(os.stat(path))
+
     def forget(self, digest: str) -> None:
         self._verified.pop(digest, None)
         self._ready.pop(digest, None)
@@ -188,6 +193,7 @@ class Store:
             return
         try:
             _write(self._path(digest), data)
+            self._reader.trust(digest, self._path(digest))
         except OSError as error:
             self._policy.remove(digest)
             self._note_not_kept(digest, len(data), error)

@@ -117,7 +117,9 @@ def _capture(figures: dict[str, Any]) -> str:
 
 def _downloads(figures: dict[str, Any]) -> str:
     text = f"{figures['requested']} requested, {figures['completed']} completed, {figures['on_time']} on time"
-    return f"{text}, {figures['failed']} failed, {about(figures['bytes'], 'size')}"
+    rare = (("cut", "cut"), ("resumed", "resumed"), ("rolled back", "rolled_back"))
+    happened = "".join(f", {figures[key]} {name}" for name, key in rare if figures[key])
+    return f"{text}, {figures['failed']} failed{happened}, {about(figures['bytes'], 'size')}"
 
 
 def _latency(figures: dict[str, Any]) -> str:

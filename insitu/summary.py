@@ -34,6 +34,8 @@ def summarise(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None, 
 
 def _downloads(events: Sequence[records.AnyEvent]) -> dict[str, Any]:
     completed = [event for event in events if isinstance(event, records.Completed)]
+    loaded = (event for event in events if isinstance(event, records.Completed | records.Runnable))
+    in_time = {event.download for event in loaded if event.on_time}
     latencies = np.array([event.latency_ns for event in completed]) / 1e6
     percentiles = (
         {f"p{q}": np.percentile(latencies, q) for q in (50, 95, 99)}
@@ -45,6 +47,10 @@ def _downloads(events: Sequence[records.AnyEvent]) -> dict[str, Any]:
         "completed": len(completed),
         "failed": sum(isinstance(event, records.Failed) for event in events),
         "on_time": sum(event.on_time for event in completed),
+        "better_on_time": len(in_time),
+        "cut": sum(isinstance(event, records.Cut) for event in events),
+        "resumed": sum(isinstance(event, records.Resumed) for event in events),
+        "rolled_back": sum(isinstance(event, records.RolledBack) for event in events),
         "bytes": sum(event.bytes for event in completed),
         "latency_ms": {
             **{name: round(float(value), 3) for name, value in percentiles.items()},

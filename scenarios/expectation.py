@@ -20,7 +20,7 @@ _PATTERN = re.compile(
     r"\s*(?P<value>[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[^\s0-9.]*)\s*"
 )
 # What a percentage is a percentage of; a figure that is not listed is a share of 1 itself.
-_WHOLE = {"downloads.on_time": "downloads.requested", "downloads.completed": "downloads.requested"}
+_WHOLE = {f"downloads.{figure}": "downloads.requested" for figure in ("on_time", "better_on_time", "completed")}
 
 
 class Expectation(NamedTuple):
@@ -79,7 +79,8 @@ def _find(summary: dict[str, Any], figure: str) -> float:
 def figures(slices: Sequence[str], links: Sequence[str]) -> list[str]:
     """The names of all figures that a summary has, for these slices and links."""
     names = [f"time_s.{key}" for key in ("virtual", "wall")]
-    names += [f"downloads.{key}" for key in ("requested", "completed", "failed", "on_time", "bytes")]
+    names += [f"downloads.{key}" for key in ("requested", "completed", "failed", "on_time", "better_on_time")]
+    names += [f"downloads.{key}" for key in ("cut", "resumed", "rolled_back", "bytes")]
     names += [f"downloads.latency_ms.{key}" for key in ("p50", "p95", "p99", "max")]
     names += [f"accuracy.{key}" for key in ("mean", "before", "after")]
     decisions = ("sessions", "granted", "reduced", "refused", "violations")

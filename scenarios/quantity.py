@@ -2,6 +2,7 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
 # dimension -> unit -> how many base units; the base units are bit/s, ns, byte, 1 (shares), 1/s and uW.
@@ -88,6 +89,7 @@ def parse_integer(text: object, dimension: str) -> int:
     return int(value)
 
 
+@lru_cache(1 << 12)
 def show(number: float | Fraction, dimension: str) -> str:
     """Writes a value in base units with the largest unit that keeps it at or over 1: 2.5e9 -> "2.5 Gbit/s".
 

@@ -13,12 +13,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from aiohttp import web
 from emulation import OUT, emulation, read_plan
 
 from edge_nodes import clock, delivery, http11, library, registry, store
 from edge_nodes.downloads import Downloads
+from edge_nodes.receiver import Receiver, Tier
 from edge_nodes.sessions import Northbound
 from scenarios import records
 from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
@@ -117,19 +117,21 @@ async def measured(
 
 async def by_delivery(source: str, sink: str, blocks: int) -> None:
     """As a device downloads: every block verified and kept."""
-    ask = delivery.Ask("benchmark", "payload", 10**12, 10**12, 10**12, 10**12, 10**9, "default", [])
+    plan = read_plan()
+    rate = max(end.shape.rate_bps for link in plan.links for end in link.ends if link.name.endswith("radio"))
+
+    def ask() -> delivery.Ask:
+        return delivery.Ask("benchmark", "payload", 10**12, rate, 10**12, 10**12, 10**9, "default", [])
+
+    def note(*_: Any) -> None:
+        pass
+
     client = http11.Client(lambda: namespace.tcp_socket(sink))
-    kept: dict[str, delivery.Arriving] = {}
-    async with client.request("POST", (source, LIBRARY_PORT), delivery.PATH, msgspec.json.encode(ask)) as answer:
-        async for head in delivery.heads(answer):
-            if head.object in (delivery.OFFER, delivery.END):
-                await delivery.read_note(answer, head)
-                continue
-            arriving = kept.setdefault(head.object, delivery.Arriving(head.object, head.of))
-            await arriving.take(head, answer, source)
-    assert all(arriving.is_unbroken() for arriving in kept.values())
+    tiers = [Tier("source", (source, LIBRARY_PORT))]
+    receiver = Receiver(client, tiers, (), plan.models["payload"], {}, ask, note)
+    await receiver.receive()
     await client.close()
-    assert len(kept) == blocks + 1  # and the manifest
+    assert len(receiver.objects) == blocks + 1  # and the manifest
 
 
 async def by_aiohttp(source: str, sink: str, blocks: int) -> None:

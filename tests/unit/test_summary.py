@@ -57,6 +57,10 @@ def test_a_run_in_which_nothing_happened_has_all_its_figures() -> None:
         "completed": 0,
         "failed": 0,
         "on_time": 0,
+        "better_on_time": 0,
+        "cut": 0,
+        "resumed": 0,
+        "rolled_back": 0,
         "bytes": 0,
         "latency_ms": {"p50": 0.0, "p95": 0.0, "p99": 0.0, "max": 0.0},
     }
@@ -72,12 +76,24 @@ def test_what_identifies_the_run_is_said() -> None:
     assert made["verdict"]["status"] == "INVALID"  # no process has left a trace
 
 
+def test_a_part_that_was_loaded_in_time_is_a_better_model_in_time_though_the_whole_is_late() -> None:
+    parts = [r.Runnable(0, "phone1", "phone1-1", "digits", part, 10, 5, True) for part in ("d1w1b1", "d1w2b1")]
+    late = r.Runnable(0, "phone1", "phone1-2", "digits", "d1w1b1", 10, 5, False)
+    cut = r.Cut(0, "edge", "phone1-1", "d3w4b3", "d1w2b1", 100, 10, "the channel was slow")
+    made = summary(*parts, completed(1, 100, False), cut, late, completed(2, 90, False))["downloads"]
+    assert (made["on_time"], made["better_on_time"], made["cut"]) == (0, 1, 1)
+
+
 def test_downloads_are_counted_and_their_latencies_ordered() -> None:
     assert summary(*EVENTS)["downloads"] == {
         "requested": 6,
         "completed": 5,
         "failed": 1,
         "on_time": 4,
+        "better_on_time": 4,
+        "cut": 0,
+        "resumed": 0,
+        "rolled_back": 0,
         "bytes": 5000,
         "latency_ms": {"p50": 30.0, "p95": 48.4, "p99": 50.08, "max": 50.5},
     }
