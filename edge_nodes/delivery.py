@@ -132,7 +132,9 @@ def frame_head(name: str, size: int, offset: int = 0, of: int | None = None) -> 
     return msgspec.json.encode(Frame(name, size, offset, size if of is None else of)) + b"\n"
 
 
-HEAD_BYTES = len(frame_head(digest_of(b""), 10**5, 0, 10**5))  # of a frame, and so about what a block costs beside its own
+HEAD_BYTES = len(
+    frame_head(digest_of(b""), 10**5, 0, 10**5)
+)  # of a frame, and so about what a block costs beside its own
 
 
 def error_frame(name: str, error: str) -> bytes:

@@ -5,14 +5,14 @@ rest still arrives in time; where it does not, the plan is cut (`deadline`, `sen
 """
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
 
-from edge_nodes import delivery, http11
+from edge_nodes import delivery, http11, tcp
 from edge_nodes.deadline import Course
 from edge_nodes.http11 import Data
 from edge_nodes.manifest import Block, Manifest, Variant
@@ -21,7 +21,9 @@ from edge_nodes.sending import Channel, Stream, send_blocks
 from edge_nodes.sending import Unavailable as Unavailable
 from edge_nodes.sessions import Grant, Northbound, Refused
 from edge_nodes.store import Source
+from edge_nodes.transfer import payload_bps
 from scenarios import records
+from scenarios.channel import above_ns
 from scenarios.plan import Plan
 from scenarios.quantity import about
 
@@ -45,6 +47,7 @@ class Models(Protocol):
     async def text(self, model: str) -> Data: ...
     async def manifest(self, model: str) -> Manifest: ...
     async def open(self, name: str, digest: str) -> Source: ...
+    def holds(self, digests: Iterable[str]) -> bool: ...
 
 
 class Downloads:
@@ -57,6 +60,7 @@ class Downloads:
         self._northbound = northbound
         self._address = next(entry.ip for entry in plan.hosts if entry.name == host)
         self._compression = compression(plan.policies.compression)
+        self._above_ns = above_ns(plan, host)
         self._background: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
@@ -94,6 +98,7 @@ class Downloads:
         response.enable_chunked_encoding()
         await response.prepare(request)
         async with http11.body_of(request) as send:
+            tcp.pace(request.get_extra_info("socket"), payload_bps(ask.channel_bps) // 8)
             stream = Stream(send)
             if digest not in ask.have:
                 offset = ask.resume.offset if ask.resume and ask.resume.object == digest else 0
@@ -141,13 +146,14 @@ class Downloads:
         await stream.note(delivery.End(course.variant.name, cut))
 
     def _choose(self, asked: Asked, rate_bps: int) -> Choice:
-        """At the rate that is to be had; since the request came, some of what goes before the blocks has passed."""
+        """At the rate that is to be had, in the time that is left now."""
         limits, left = asked.limits, asked.deadline_ns - self._recorder.now()
-        passed = max(0, rate_bps * (limits.time_left_ns - left) // (8 * 10**9))
-        besides = max(0, limits.besides_bytes - passed)
-        return self._compression.choose(
-            asked.manifest, limits._replace(rate_bps=rate_bps, time_left_ns=left, besides_bytes=besides)
-        )
+        now = limits._replace(rate_bps=rate_bps, time_left_ns=left, before_ns=limits.time_left_ns - left)
+        choice = self._compression.choose(asked.manifest, now)
+        wanted = asked.manifest.blocks_of(choice.variant, limits.have)
+        if self._models.holds(block.digest for block in wanted):
+            return choice
+        return self._compression.choose(asked.manifest, now._replace(above_ns=self._above_ns))
 
     def _record(self, kind: Callable[..., records.Event], ask: delivery.Ask, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._host, ask.download, *figures))
@@ -163,7 +169,7 @@ def _asking_ns(ask: delivery.Ask, size: int) -> int:
     return ask.round_trip_ns * 3 // 2 + size * 8 * 10**9 // max(1, ask.channel_bps)
 
 
-def _limits(ask: delivery.Ask, time_left_ns: int, besides_bytes: int) -> Limits:
+def _limits(ask: delivery.Ask, time_left_ns: int, before_bytes: int) -> Limits:
     return Limits(
         memory_bytes=ask.memory_bytes,
         macs_per_s=ask.macs_per_s,
@@ -175,7 +181,7 @@ def _limits(ask: delivery.Ask, time_left_ns: int, besides_bytes: int) -> Limits:
         load_bytes_per_s=ask.load_bytes_per_s,
         energy_per_mac_j=ask.energy_per_mac_j,
         power_w=ask.power_w,
-        besides_bytes=besides_bytes,
+        before_bytes=before_bytes,
         head_bytes=delivery.HEAD_BYTES,
     )
 

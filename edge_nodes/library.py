@@ -6,7 +6,7 @@ frames, and everybody else uses the pull endpoints of the OCI distribution speci
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import aiohttp
@@ -77,6 +77,10 @@ class Tier:
     def size(self, digest: str) -> int | None:
         """The bytes of an object that the manifests at hand name."""
         return self._sizes.get(digest)
+
+    def holds(self, digests: Iterable[str]) -> bool:
+        """Whether none of these objects would have to come from above."""
+        return all(digest in self._texts or self._store.get(digest) is not None for digest in digests)
 
     def _find(self, digest: str) -> Source:
         """It is on its way at the latest when this returns."""

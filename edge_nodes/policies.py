@@ -31,8 +31,10 @@ class Limits(NamedTuple):
     load_bytes_per_s: int | None = None  # None: loading takes no time
     energy_per_mac_j: float = 0.0
     power_w: float | None = None  # what inference may draw on average; None: whatever it takes
-    besides_bytes: int = 0  # that are sent before the blocks
-    head_bytes: int = 0  # that are sent with each block
+    before_bytes: int = 0  # what is sent before the blocks
+    before_ns: int = 0  # how long ago that began
+    head_bytes: int = 0  # what is sent with each block
+    above_ns: int = 0  # the round trip to the tier from which blocks have to come; 0: the library has them
 
 
 class Choice(NamedTuple):
@@ -138,8 +140,13 @@ def _arriving(limits: Limits, loaded: Figures, share: float) -> Figures:
     fewer than none where that is too short for what comes before."""
     left = limits.time_left_ns * share
     loading = loaded / limits.load_bytes_per_s * 1e9 if limits.load_bytes_per_s else np.zeros_like(loaded)
-    arriving = Channel(limits.rate_bps, limits.round_trip_ns).bytes_within(left - loading)
-    return np.where(left < loading, -1.0, arriving - limits.besides_bytes)
+    channel, free = Channel(limits.rate_bps, limits.round_trip_ns), left - loading
+    behind = channel.bytes_within(free + limits.before_ns) - limits.before_bytes
+    arriving = np.minimum(channel.bytes_within(free), behind)
+    if limits.above_ns:  # a connection that starts slowly too, from when it was asked
+        above = Channel(limits.rate_bps, limits.above_ns)
+        arriving = np.minimum(arriving, above.bytes_within(free - (limits.above_ns + limits.round_trip_ns) / 2))
+    return np.where(free < 0, -1.0, arriving)
 
 
 def _fitting(known: Variants, model: str, limits: Limits) -> Allowed:

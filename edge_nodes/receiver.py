@@ -20,7 +20,10 @@ from edge_nodes.http11 import Data
 from edge_nodes.manifest import Manifest, ManifestError, Variant
 from scenarios import records
 
-STALL_NS = 10_000_000_000  # without a byte, after which a library counts as down
+STALL_NS = (
+    3_000_000_000  # without a byte, after which a library counts as down; what TCP has lost it sends again within 1 s
+)
+LOOKS = 10  # in that time
 LARGEST_MANIFEST = 1 << 24  # bytes
 
 
@@ -103,18 +106,17 @@ class Receiver:
     async def _stream(self, tier: Tier) -> Variant:
         """One request and its response, to the end. Raises _Interrupted."""
         ask = self._completed(self._ask())
-        if self.bytes:
-            air = ask.resume or delivery.Resume("", 0)
-            self._note(records.Resumed, tier.host, self.bytes, air.object, air.offset)
         try:
             async with self._answer(tier, ask) as answer:
                 if answer.status != 200:
                     text = bytes(await answer.read()).decode(errors="replace")
                     raise _Interrupted(f"answered {answer.status}: {text[:200]}")
-                return await self._frames(answer, tier, ask.memory_bytes)
+                return await self._frames(answer, tier, ask)
         except (http11.HttpError, BrokenStream, ManifestError) as error:
             raise _Interrupted(str(error)) from None
-        except OSError as error:  # a TimeoutError is one
+        except TimeoutError:
+            raise _Interrupted(f"does not answer within {STALL_NS / 10**9:g} s") from None
+        except OSError as error:
             raise _Interrupted(f"does not answer: {error!r}") from None
 
     def _completed(self, ask: delivery.Ask) -> delivery.Ask:
@@ -133,19 +135,24 @@ class Receiver:
                 watching = asyncio.create_task(_give_up_when_still(answer))
                 try:
                     yield answer
+                except (http11.HttpError, BrokenStream):
+                    if watching.done():
+                        raise _Interrupted(f"sent nothing for {STALL_NS / 10**9:g} s") from None
+                    raise
                 finally:
                     watching.cancel()
 
-    async def _frames(self, answer: http11.Response, tier: Tier, memory_bytes: int) -> Variant:
+    async def _frames(self, answer: http11.Response, tier: Tier, ask: delivery.Ask) -> Variant:
         """Takes what comes; gives the variant that the library ended with. Raises BrokenStream."""
         self._bad.clear()
+        heard = False
         async for head in delivery.heads(answer):
-            if not self._heard:
-                self._heard = True
-                self._note(records.FirstByte)
+            if not heard:
+                heard = True
+                self._note_what_begins(tier, ask)
             if head.object == delivery.OFFER:
                 self.offered = self._variant(await delivery.read_note(answer, head), delivery.Offer)
-                if self.offered.memory > memory_bytes:
+                if self.offered.memory > ask.memory_bytes:
                     raise BrokenStream(f"the library offers {self.offered.name}, for which there is no room")
             elif head.object == delivery.END:
                 variant = self._variant(await delivery.read_note(answer, head), delivery.End)
@@ -160,6 +167,14 @@ class Receiver:
             else:
                 await self._take(head, answer, tier)
         raise BrokenStream("the library's answer has no end")
+
+    def _note_what_begins(self, tier: Tier, ask: delivery.Ask) -> None:
+        if not self._heard:
+            self._note(records.FirstByte)
+        self._heard = True
+        if self.bytes:
+            air = ask.resume or delivery.Resume("", 0)
+            self._note(records.Resumed, tier.host, self.bytes, air.object, air.offset)
 
     def _variant(self, text: bytes, kind: type[delivery.Offer] | type[delivery.End]) -> Variant:
         """The variant that an offer or an end names. Raises BrokenStream."""
@@ -212,8 +227,9 @@ class Receiver:
 
 
 async def _give_up_when_still(answer: http11.Response) -> None:
-    seen = -1
-    while answer.received != seen:
+    seen, still = -1, 0
+    while still < LOOKS:
+        await sleep_ns(STALL_NS // LOOKS)
+        still = still + 1 if answer.received == seen else 0
         seen = answer.received
-        await sleep_ns(STALL_NS)
     answer.abort()

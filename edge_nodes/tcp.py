@@ -10,6 +10,8 @@ from edge_nodes.deadline import Sight
 _INFO_BYTES = 152
 _ACKNOWLEDGED, _MIN_ROUND_TRIP = 120, 148  # offsets in struct tcp_info (linux/tcp.h)
 _UNKNOWN = 2**32 - 1
+_LEAST_PACE = 1000  # bytes/s: no link is slower, whatever a device says
+_SO_MAX_PACING_RATE = 47  # linux/asm-generic/socket.h
 
 
 def sight(connection: socket.socket, now_ns: int) -> Sight:
@@ -19,6 +21,15 @@ def sight(connection: socket.socket, now_ns: int) -> Sight:
     (round_trip_us,) = struct.unpack_from("=I", info, _MIN_ROUND_TRIP)
     (waiting,) = struct.unpack("=i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, b"\0" * 4))
     return Sight(now_ns, acknowledged, waiting, 0 if round_trip_us == _UNKNOWN else round_trip_us * 1000)
+
+
+def pace(connection: socket.socket, bytes_per_s: int) -> None:
+    """From now on no more payload leaves, not in bursts either: a queue before a slower link does not overflow in slow start.
+
+    Raises OSError.
+    """
+    rate = struct.pack("@L", max(_LEAST_PACE, bytes_per_s))
+    connection.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, rate)
 
 
 def limit_unsent(connection: socket.socket, size: int) -> None:

@@ -11,6 +11,11 @@ FIRST_WINDOW = 10 * SEGMENT  # RFC 6928
 Times = NDArray[np.float64]
 
 
+def payload_bps(rate_bps: int) -> int:
+    """What TCP can carry at a rate of frames."""
+    return rate_bps * SEGMENT // FRAME
+
+
 class Channel(NamedTuple):
     """A path's rate, in bit/s of frames, and what it takes a packet there and back."""
 

@@ -2,6 +2,8 @@
 
 from scenarios.plan import Device, Link, Plan, Shape
 
+SECOND = 10**9
+FRAME = 1514  # bytes of a full one
 DOWN, UP = 1, 0  # ends of a link: the second is the one nearer to the core, and sends towards the devices
 
 
@@ -11,9 +13,22 @@ def rate_bps(plan: Plan, device: Device, gnb: str, time_ns: int) -> int:
 
 
 def round_trip_ns(plan: Plan, device: Device, gnb: str, time_ns: int) -> int:
-    """What the links between a device and its cell's edge library delay a packet, there and back."""
-    links = (*_last_hops(device, gnb), f"{gnb}-edge-link")
-    return sum(shape_at(plan, link, end, time_ns).delay_ns for link in links for end in (DOWN, UP))
+    """What the links between a device and its cell's edge library take for a full frame down, and a small one up."""
+    shapes = [
+        (shape_at(plan, link, DOWN, time_ns), shape_at(plan, link, UP, time_ns))
+        for link in (*_last_hops(device, gnb), f"{gnb}-edge-link")
+    ]
+    return sum(down.delay_ns + FRAME * 8 * SECOND // down.rate_bps + up.delay_ns for down, up in shapes)
+
+
+def above_ns(plan: Plan, host: str) -> int:
+    """What the links from a library to the central one delay a packet, there and back."""
+    links = {link.name: link for link in plan.links}
+    delay, node = 0, host
+    while node != "core":
+        link = links[f"{node}-link"]
+        delay, node = delay + sum(end.shape.delay_ns for end in link.ends), link.ends[1].node
+    return delay if host == "central" else delay + above_ns(plan, "central")
 
 
 def shape_at(plan: Plan, link: str, end: int, time_ns: int) -> Shape:

@@ -36,4 +36,16 @@ def test_a_change_counts_from_its_time_on_and_only_towards_the_device() -> None:
     ]
     assert rates == [100_000_000, 16_000_000, 16_000_000, 24_000_000]
     before, after = (channel.round_trip_ns(made, made.devices[0], "square", t) for t in (0, 4 * SECOND))
-    assert (before, after) == (8 * MS + 20_000, 60 * MS + 20_000)  # the host beside the switch adds 10 us each way
+    frame = 1514 * 8 * SECOND
+    beside = 20_000 + frame // (40 * 10**9)  # the library's own link, 10 us each way
+    assert (
+        before == 8 * MS + 2 * (frame // 100_000_000) + beside
+    )  # a frame's time on the radio and on the device's own link
+    assert after == 60 * MS + frame // 24_000_000 + frame // 100_000_000 + beside
+
+
+def test_above_a_library_is_the_way_to_the_central_one() -> None:
+    made = plan_of()
+    links = {"edge": 20_000, "gnb": 2 * MS, "region": 10 * MS, "central": 10 * MS}
+    assert channel.above_ns(made, "square-edge") == sum(links.values())
+    assert channel.above_ns(made, "region-local") == sum(links.values()) - links["gnb"]

@@ -1,6 +1,5 @@
-"""The compression policies' choice, beside one by brute force; and the cache that forgets what was not asked for the longest."""
+"""The compression policies' choice, beside one by brute force."""
 
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 
 from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.policies import (
-    ASKING,
     COUNTED,
     RESERVED,
     Adaptive,
@@ -20,7 +18,6 @@ from edge_nodes.policies import (
     Fixed,
     Full,
     Limits,
-    Lru,
     NothingFits,
     compression,
     rate_for,
@@ -65,6 +62,10 @@ LIMITS = st.builds(
     load_bytes_per_s=st.sampled_from([None, 10, 100]),
     energy_per_mac_j=st.just(0.5),
     power_w=st.sampled_from([None, 0.4, 1.0, 1.5]),
+    before_bytes=st.integers(0, 5),
+    before_ns=st.sampled_from([0, SECOND // 5]),
+    head_bytes=st.integers(0, 1),
+    above_ns=st.sampled_from([0, SECOND // 20]),
 )
 
 
@@ -85,9 +86,17 @@ def fits_device(candidate: Variant, limits: Limits) -> bool:
 
 def arrives(manifest: Manifest, candidate: Variant, limits: Limits) -> bool:
     loading = candidate.bytes / limits.load_bytes_per_s * SECOND if limits.load_bytes_per_s else 0
-    left = limits.time_left_ns * COUNTED - ASKING * limits.round_trip_ns - loading
-    brought = Channel(limits.rate_bps, limits.round_trip_ns).bytes_within(np.array([left]))[0]
-    return left >= 0 and to_send(manifest, candidate, limits) <= int(brought)
+    left = limits.time_left_ns * COUNTED - loading
+    channel = Channel(limits.rate_bps, limits.round_trip_ns)
+    brought, brought_with_all = (int(b) for b in channel.bytes_within(np.array([left, left + limits.before_ns])))
+    above = Channel(limits.rate_bps, limits.above_ns)
+    if limits.above_ns:
+        brought = min(
+            brought, int(above.bytes_within(np.array([left - (limits.above_ns + limits.round_trip_ns) / 2]))[0])
+        )
+    heads = len(manifest.blocks_of(candidate, limits.have)) * limits.head_bytes
+    sent = to_send(manifest, candidate, limits) + heads
+    return left >= 0 and sent <= brought and sent + limits.before_bytes <= brought_with_all
 
 
 def is_best(manifest: Manifest, choice: Choice, candidates: list[Variant], limits: Limits) -> bool:
@@ -162,11 +171,11 @@ def test_a_reserved_rate_is_enough_for_the_choice_and_hardly_more(manifest: Mani
         choice = Adaptive().choose(manifest, limits)
     except NothingFits:
         return
-    rate = rate_for(choice, limits)
+    rate = rate_for(manifest, choice, limits)
     assert 1 <= rate <= max(1, limits.rate_bps)
     then = limits._replace(time_left_ns=int(limits.time_left_ns * RESERVED / COUNTED))
     if rate < limits.rate_bps:
-        assert arrives(manifest, choice.variant, then._replace(rate_bps=rate)) or choice.missing_bytes == 0
+        assert arrives(manifest, choice.variant, then._replace(rate_bps=rate))
     if rate > 2 and arrives(manifest, choice.variant, then):
         less = int(rate * 0.98) - 1
         assert not arrives(manifest, choice.variant, then._replace(rate_bps=less))
@@ -201,6 +210,9 @@ LEAST = 9295  # bit/s: 1000 bytes of payload, as frames, in nine tenths of a sec
         ({"rate_bps": LEAST - 1}, "small", 400),
         ({"rate_bps": LEAST - 1, "have": frozenset({"block0"})}, "large", 600),
         ({"rate_bps": LEAST, "round_trip_ns": 1_000_000}, "small", 400),
+        ({"rate_bps": LEAST, "before_bytes": 1}, "small", 400),
+        ({"rate_bps": LEAST, "head_bytes": 1}, "small", 400),
+        ({"rate_bps": LEAST, "before_bytes": 1, "before_ns": 1_000_000}, "large", 1000),
         ({"rate_bps": LEAST, "load_bytes_per_s": 1_000_000}, "small", 400),
         ({"rate_bps": 1}, "small", 400),
         ({"rate_bps": 1, "have": frozenset({"block0", "block1"})}, "large", 0),
@@ -254,30 +266,3 @@ def test_of_equally_accurate_variants_that_with_fewer_bytes_is_chosen_and_what_t
     tied = model(sizes, variant("a", [0], sizes), variant("b", [1], sizes), variant("c", [2], sizes))
     assert DeviceFit().choose(tied, AMPLE).variant.name == "b"
     assert DeviceFit().choose(tied, AMPLE._replace(have=frozenset({"block2"}))).variant.name == "c"
-
-
-NAMES = st.sampled_from("abcdefg")
-
-
-@SOME
-@given(st.integers(1, 10), st.lists(NAMES, max_size=60), st.lists(st.integers(0, 12), min_size=7, max_size=7))
-def test_lru_holds_what_fits_and_forgets_what_was_not_asked_for_the_longest(
-    capacity: int, asks: list[str], sizes: list[int]
-) -> None:
-    size = dict(zip("abcdefg", sizes, strict=True))
-    policy = Lru(capacity)
-    held: OrderedDict[str, int] = OrderedDict()  # the longest unused first
-    for name in asks:
-        if name in held:
-            policy.touch(name)
-            held.move_to_end(name)
-            continue
-        evicted = policy.admit(name, size[name])
-        if size[name] > capacity:
-            assert evicted is None
-            continue
-        expected = []
-        while sum(held.values()) + size[name] > capacity:
-            expected.append(held.popitem(last=False)[0])
-        held[name] = size[name]
-        assert evicted == expected

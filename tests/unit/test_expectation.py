@@ -99,6 +99,7 @@ def test_only_shares_take_percent() -> None:
     assert shares == [
         "downloads.completed",
         "downloads.on_time",
+        "downloads.better_on_time",
         "accuracy.mean",
         "accuracy.before",
         "accuracy.after",
