@@ -95,16 +95,15 @@ def adapt(module: nn.Module, inputs: Tensor) -> Adapted:
     deviation = float(np.std(np.concatenate([weights[name].ravel() for name in nested]))) if nested else 0.0
     if deviation == 0:
         raise Unfit("build: its module has no matrix whose weights differ; there is nothing to publish")
+    stages = _stages(module)
     tensors: dict[str, Array] = {}
     pieces: list[Piece] = []
     for name, weight in weights.items():
-        layer, stage = name.removesuffix(".weight"), _stage(name) if depths else 1
+        layer, stage = name.removesuffix(".weight"), stages[name] if depths else 1
         if layer in cuts and name.endswith(".weight"):
             factors, ranks = cuts[layer]
-            tensors[f"{layer}.left"], tensors[f"{layer}.right"] = (
-                factors.left[:, : ranks[-1]],
-                factors.right[: ranks[-1]],
-            )
+            most = ranks[-1]
+            tensors |= {f"{layer}.left": factors.left[:, :most], f"{layer}.right": factors.right[:most]}
             pieces += _factor_pieces(layer, stage, weight.shape, ranks)
         else:
             tensors[name] = weight
@@ -231,10 +230,8 @@ def _depths(module: nn.Module, inputs: Tensor) -> tuple[int, str]:
     if not isinstance(stages, nn.ModuleList) or not isinstance(exits, nn.ModuleList):
         return 0, "depth: none: it has no `stages` and `exits`, two nn.ModuleList of equal length"
     if len(stages) != len(exits) or len(stages) < 2:
-        return (
-            0,
-            f"depth: none: it has {len(stages)} stages and {len(exits)} exits; it takes two or more, and an exit for each",
-        )
+        numbers = f"{len(stages)} stages and {len(exits)} exits"
+        return 0, f"depth: none: it has {numbers}; it takes two or more, and an exit for each"
     outside = [name for name in learned(module) if name.partition(".")[0] not in ("stem", "stages", "exits")]
     if outside:
         return 0, f"depth: none: {outside[0]} is outside of stem, stages and exits"
@@ -256,6 +253,15 @@ def _settle_norms(module: nn.Module) -> None:
             norm.bias.sub_(norm.running_mean * norm.weight)
             norm.running_mean.zero_()
             norm.running_var.fill_(1 - norm.eps)
+
+
+def _stages(module: nn.Module) -> dict[str, int]:
+    """The stage of each tensor: of one that has several names the first that needs it."""
+    first: dict[int, int] = {}
+    tensors = module.state_dict(keep_vars=True)
+    for name, tensor in tensors.items():
+        first[id(tensor)] = min(_stage(name), first.get(id(tensor), _stage(name)))
+    return {name: first[id(tensor)] for name, tensor in tensors.items()}
 
 
 def _stage(name: str) -> int:

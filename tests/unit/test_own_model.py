@@ -438,3 +438,27 @@ def test_every_weight_a_module_shares_is_sent_once() -> None:
     made = adapt.runnable(Tied(), {"input": [1, 8, 8], "depths": 0}, 1, adapted.tensors)
     assert made(inputs).shape == expected.shape
     assert (made(inputs) - expected).abs().mean() < 0.5 * expected.abs().mean()
+
+
+def test_what_the_first_exit_shares_with_a_later_stage_comes_with_it() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layers = [nn.Linear(10, 10) for _ in range(3)]
+            self.stages = nn.ModuleList([layers[0], layers[1]])
+            self.exits = nn.ModuleList([layers[1], layers[2]])
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.exits[1](self.stages[1](self.stages[0](x)))  # type: ignore[no-any-return]
+
+    torch.manual_seed(1)
+    module, inputs = Shared(), torch.rand(5, 10)
+    expected = adapt.shallow(module, 1)(inputs)
+    adapted = adapt.adapt(module, inputs)
+    assert adapted.depths == 2
+    of_first = {piece.tensor for piece in adapted.pieces if piece.stage == 1}
+    torch.manual_seed(2)
+    tensors = {name: array for name, array in adapted.tensors.items() if name in of_first}
+    made = adapt.runnable(Shared(), {"input": [10], "depths": 2}, 1, tensors)
+    torch.testing.assert_close(made(inputs), expected, atol=0.5, rtol=0.5)
+    assert {"stages.1.bias"} <= of_first
