@@ -1,216 +1,352 @@
-"""The elastic network: one set of weights that runs at several depths, widths and bit levels.
+"""Elastic networks: one set of weights that runs at several depths, widths and bit levels. Layers to compose them from.
 
-Depth: a convolutional stem, then residual stages, each with an exit (a classifier) of its own.
-Width: channels come in ordered groups, and a group reads only itself and those before it, so every weight matrix is
-block lower triangular. What a channel computes therefore does not depend on the width: one batch norm serves every
-width and folds away, the rows of a group are a plain rectangle, and one pass gives the outputs of all depths and
-widths.
-Bits: see `codec`.
+Depth: a stem, then stages, each with an exit (a classifier) of its own.
+Width: channels come in ordered groups, and a group reads only itself and those before it, so weights are block lower
+triangular. What a channel computes therefore does not depend on the width: one batch norm serves every width and folds
+away, the rows of a group are a plain rectangle, and one pass gives the outputs of all depths and widths.
+Bits: the weights inside stages can be rounded to nested levels (see `codec`); the stem and the exits are sent once.
+
+A composition, of one's own too, is made of `Linear`, `Conv`, `Residual`, `Mean`, `Exit`, and PyTorch's `Sequential`,
+`ReLU` and `Flatten`; see `networks`. How it is cut into blocks (`Elastic.pieces`) and what a device has to run
+(`Elastic.describe`, which `build` reads) follow from its layers.
 """
 
-from collections.abc import Mapping
-from itertools import product
-from typing import Any, Self
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from edge_nodes.architecture import Architecture
-from edge_nodes.manifest import Piece
+from edge_nodes import codec, numerics
+from edge_nodes.compact import Compact, build
+from edge_nodes.manifest import Delta, Piece
 
-Weights = Mapping[str, Tensor]
+Groups = tuple[int, ...]  # channels of each group, in order; a single group is read by all
+__all__ = ["Compact", "Conv", "Elastic", "Exit", "Groups", "Linear", "Mean", "Residual", "Stage", "build"]
 EPSILON = 1e-5  # of batch norm
 
 
-def shapes(a: Architecture, depth: int, width: int) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every weight tensor of the sub-network of this depth and width."""
-    channels = sum(a.channels[:width])
-    features = channels * a.cells
-    result: dict[str, tuple[int, ...]] = {
-        "conv1": (channels, 1, 3, 3),
-        "conv1_bias": (channels,),
-        "conv2": (channels, channels, 3, 3),
-        "conv2_bias": (channels,),
-    }
-    for stage in range(1, depth + 1):
-        result[f"expand{stage}"] = result[f"project{stage}"] = (features, features)
-        result[f"expand{stage}_bias"] = (features,)
-        result[f"exit{stage}"] = (a.classes, features)
-        result[f"exit{stage}_bias"] = (width, a.classes)  # each group adds its own
-    return result
+class Where(NamedTuple):
+    """A rectangle of one of a layer's parameters, and the channel group (from 1) that it belongs to."""
+
+    parameter: str
+    group: int
+    start: tuple[int, ...]
+    stop: tuple[int, ...]
 
 
-def pieces(a: Architecture) -> tuple[Piece, ...]:
-    """Return what each stage and group own, in the order of coding. The stem goes with the first stage."""
-    result = []
-    for stage, group in product(range(1, a.stages + 1), range(1, a.groups + 1)):
-        start, stop = sum(a.channels[: group - 1]), sum(a.channels[:group])
-        first, end = start * a.cells, stop * a.cells
-        if stage == 1:
-            result += [
-                Piece("conv1", stage, group, (start, 0, 0, 0), (stop, 1, 3, 3), nested=False),
-                Piece("conv1_bias", stage, group, (start,), (stop,), nested=False),
-                Piece("conv2", stage, group, (start, 0, 0, 0), (stop, stop, 3, 3), nested=False),
-                Piece("conv2_bias", stage, group, (start,), (stop,), nested=False),
-            ]
-        result += [
-            Piece(f"expand{stage}", stage, group, (first, 0), (end, end), nested=True),
-            Piece(f"expand{stage}_bias", stage, group, (first,), (end,), nested=False),
-            Piece(f"project{stage}", stage, group, (first, 0), (end, end), nested=True),
-            Piece(f"exit{stage}", stage, group, (0, first), (a.classes, end), nested=False),
-            Piece(f"exit{stage}_bias", stage, group, (group - 1, 0), (group, a.classes), nested=False),
-        ]
-    return tuple(result)
+class Product(nn.Module):
+    """A linear map from ordered channel groups to ordered channel groups: what `Linear` and `Conv` have in common.
 
+    With `norm`, a batch norm follows, until `fold` makes it part of the weights. `scale` multiplies the initial
+    weights, which are those of He et al. 2015. `step` and `delta` are set by `Elastic`.
+    """
 
-class Elastic(nn.Module):
-    """The whole network, for training. `norms` is emptied by `fold`, once batch statistics are good."""
+    mask: Tensor
 
-    def __init__(self, architecture: Architecture, generator: Generator) -> None:
+    def __init__(self, inputs: Groups, outputs: Groups, kernel: tuple[int, ...], norm: bool, scale: float) -> None:
         super().__init__()
-        a = self.architecture = architecture
-        self.features = [channels * a.cells for channels in a.channels]
-        full = shapes(a, a.stages, a.groups)
-        self.weights = nn.ParameterDict({name: _initial(name, shape, generator) for name, shape in full.items()})
-        self.norms = nn.ModuleDict(
-            {"conv1": nn.BatchNorm2d(full["conv1"][0], EPSILON), "conv2": nn.BatchNorm2d(full["conv2"][0], EPSILON)}
-        )
-        for stage in range(1, a.stages + 1):
-            self.norms[f"expand{stage}"] = nn.BatchNorm1d(full[f"expand{stage}"][0], EPSILON)
-        for name, shape in full.items():
-            if name.startswith(("conv2", "expand", "project")) and not name.endswith("bias"):
-                self.register_buffer(f"mask_{name}", _triangle(a, shape), persistent=False)
+        self.inputs, self.outputs, self.kernel, self.scale = inputs, outputs, kernel, scale
+        self.weight = nn.Parameter(torch.zeros(sum(outputs), sum(inputs), *kernel))
+        self.bias = nn.Parameter(torch.zeros(sum(outputs)))
+        self.norm = nn.BatchNorm1d(sum(outputs), EPSILON) if norm else None
+        self.step: float | None = None
+        self.delta: nn.ParameterDict | None = None
+        reads = _group_of(outputs).unsqueeze(1) >= _group_of(inputs)
+        self.register_buffer("mask", reads.float().view(*reads.shape, *[1] * len(kernel)), persistent=False)
 
-    @classmethod
-    def folded(cls, architecture: Architecture, weights: Weights) -> Self:
-        """Return a network without norms that starts from a copy of these weights."""
-        network = cls(architecture, Generator())
-        network.norms.clear()
-        network.weights.load_state_dict(weights)
-        return network.eval()
+    def effective(self) -> Tensor:
+        """The weight as it is used: plus the delta, zero above the block diagonal.
 
-    def forward(self, images: Tensor, bits: int | None = None) -> Tensor:
-        """Map images `[N, 1, size, size]` to the logits of every exit and width, `[stages, groups, N, classes]`.
-
-        With `bits`, the coded weights are rounded to that level, and gradients pass straight through
-        (Bengio, Léonard, Courville, 2013). Without, they are used as they are.
+        With a `step`, it is rounded to its multiples, and the factors of the delta to what `codec` makes of them.
         """
-        a, w = self.architecture, self.weights
-        y = F.relu(self._norm("conv1", F.conv2d(images, w["conv1"], w["conv1_bias"], padding=1)))
-        y = F.conv2d(y, self.matrix("conv2"), w["conv2_bias"], stride=2, padding=1)
-        y = F.relu(self._norm("conv2", y)).flatten(1)
-        logits = []
-        for stage in range(1, a.stages + 1):
-            expand, project = (self.matrix(f"{name}{stage}", bits) for name in ("expand", "project"))
-            hidden = F.relu(self._norm(f"expand{stage}", F.linear(y, expand, w[f"expand{stage}_bias"])))
-            y = y + F.linear(hidden, project)
-            logits.append(self._exits(stage, y))
-        return torch.stack(logits)
+        weight: Tensor = self.weight
+        if self.step is not None:
+            weight = _rounded(weight, self.step)
+        if self.delta is not None:
+            left, right = self.delta["left"], self.delta["right"]
+            if self.step is not None:
+                left, right = _coded(left, self.outputs, 0), _coded(right, self.inputs, 1)
+            weight = weight + (left @ right.flatten(1)).view(weight.shape)
+        return weight * self.mask
 
-    def _exits(self, stage: int, y: Tensor) -> Tensor:
-        """Return the logits of a stage at every width, `[groups, N, classes]`: each group adds to those before it."""
-        weight, bias = self.weights[f"exit{stage}"], self.weights[f"exit{stage}_bias"]
-        by_group = zip(
-            y.split_with_sizes(self.features, 1), weight.split_with_sizes(self.features, 1), bias, strict=True
-        )
-        return torch.stack([F.linear(*group) for group in by_group]).cumsum(0)
+    def normed(self, y: Tensor) -> Tensor:
+        """Batch norm over all but the channels, `[N, channels, ...]`."""
+        if self.norm is None:
+            return y
+        result: Tensor = self.norm(y.flatten(2) if y.dim() > 2 else y)
+        return result.view(y.shape)
 
     @torch.no_grad()
     def fold(self) -> None:
-        """Fold every batch norm into the weights before it, using its running statistics."""
-        for name, norm in self.norms.items():
-            mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
-            weight, bias = self.weights[name], self.weights[f"{name}_bias"]
-            scale = norm.get_parameter("weight") / (variance + EPSILON).sqrt()
-            weight.mul_(scale.view(-1, *[1] * (weight.dim() - 1)))
-            bias.sub_(mean).mul_(scale).add_(norm.get_parameter("bias"))
-        self.norms.clear()
+        """Make the batch norm part of the weights, with its running statistics."""
+        if self.norm is None:
+            return
+        mean, variance = self.norm.get_buffer("running_mean"), self.norm.get_buffer("running_var")
+        scale = self.norm.weight / numerics.sqrt(variance + EPSILON)
+        self.weight.mul_(scale.view(-1, *[1] * (self.weight.dim() - 1)))
+        self.bias.sub_(mean).mul_(scale).add_(self.norm.bias)
+        self.norm = None
 
-    def state(self) -> dict[str, Tensor]:
-        """Return the weights under their names in `shapes`. Above the block diagonal they mean nothing."""
-        return {name: weight.detach() for name, weight in self.weights.items()}
+    def where(self) -> Iterator[Where]:
+        """Yield the rectangles of the weight and the bias that each group owns."""
+        yield from _triangle("weight", self.inputs, self.outputs, self.kernel)
+        yield from _triangle("bias", (), self.outputs)
 
-    def _norm(self, name: str, y: Tensor) -> Tensor:
-        normed: Tensor = self.norms[name](y) if name in self.norms else y
-        return normed
-
-    def matrix(self, name: str, bits: int | None = None) -> Tensor:
-        """Return a weight without what is above its block diagonal, rounded to a bit level where one is given."""
-        weight: Tensor = self.weights[name] * self.get_buffer(f"mask_{name}")
-        if bits is None:
-            return weight
-        step = self.architecture.step / 3 ** (bits - 1)
-        rounded: Tensor = weight + ((weight / step).round() * step - weight).detach()
-        return rounded
+    def describe(self, name: str) -> dict[str, Any]:
+        raise NotImplementedError
 
 
-def _triangle(a: Architecture, shape: tuple[int, ...]) -> Tensor:
-    """Return what to multiply a weight by: one where a channel group reads itself or one before it, else zero."""
-    group = torch.repeat_interleave(torch.arange(a.groups), torch.tensor(a.channels))
-    rows, columns = (group.repeat_interleave(length // len(group)) for length in shape[:2])
-    return (rows.unsqueeze(1) >= columns).float().view(*shape[:2], *[1] * (len(shape) - 2))
+class Linear(Product):
+    """A product over the last dimension, `[N, ..., inputs]` to `[N, ..., outputs]`.
+
+    Over positions instead of channels (`[N, channels, positions]`, one group each, no norm) it mixes tokens.
+    """
+
+    def __init__(self, inputs: Groups, outputs: Groups, norm: bool = False, scale: float = 1.0) -> None:
+        super().__init__(inputs, outputs, (), norm, scale)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.normed(F.linear(x, self.effective(), self.bias))
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return {"op": "linear", "name": name}
 
 
-def _initial(name: str, shape: tuple[int, ...], generator: Generator) -> nn.Parameter:
-    """Initialise after He et al. 2015; smaller where a sum follows, so that stages start close to the identity."""
-    if "bias" in name:
-        return nn.Parameter(torch.zeros(shape))
-    gain = 1.0 if name.startswith(("project", "exit")) else 2.0
-    fan_in = torch.Size(shape[1:]).numel()
-    return nn.Parameter(
-        torch.randn(shape, generator=generator) * (gain / fan_in) ** 0.5 * (0.3 if gain == 1.0 else 1.0)
+class Conv(Product):
+    """A convolution in as many dimensions as `kernel` has, one or two: `[N, inputs, ...]` to `[N, outputs, ...]`.
+
+    At every border, half of what the kernel exceeds one by is added.
+    """
+
+    def __init__(
+        self,
+        inputs: Groups,
+        outputs: Groups,
+        kernel: tuple[int, ...] = (3, 3),
+        stride: int = 1,
+        norm: bool = False,
+        scale: float = 1.0,
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, norm, scale)
+        self.stride, self.padding = stride, tuple((size - 1) // 2 for size in kernel)
+
+    def forward(self, x: Tensor) -> Tensor:
+        convolve = F.conv1d if len(self.kernel) == 1 else F.conv2d
+        return self.normed(convolve(x, self.effective(), self.bias, self.stride, self.padding))
+
+    def describe(self, name: str) -> dict[str, Any]:
+        return {"op": "conv", "name": name, "stride": self.stride, "padding": list(self.padding)}
+
+
+class Residual(nn.Sequential):
+    """What goes in, plus what its layers make of it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)  # type: ignore[no-any-return,no-untyped-call]
+
+
+class Mean(nn.Module):
+    """The mean of each channel over all positions, `[N, channels, ...]` to `[N, channels]`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(2).mean(2)
+
+
+class Exit(nn.Module):
+    """A classifier `[N, features]` to logits, to which each group adds its own part; `before` (a `Mean`, say) comes first."""
+
+    def __init__(self, inputs: Groups, classes: int, *before: nn.Module, scale: float = 0.2) -> None:
+        super().__init__()
+        self.inputs, self.classes, self.scale = inputs, classes, scale
+        self.before = nn.Sequential(*before)
+        self.weight = nn.Parameter(torch.zeros(classes, sum(inputs)))
+        self.bias = nn.Parameter(torch.zeros(len(inputs), classes))
+
+    def forward(self, y: Tensor) -> Tensor:
+        """Return the logits of every width, `[groups, N, classes]`."""
+        parts = self.before(y).split_with_sizes(self.inputs, 1)
+        weights = self.weight.split_with_sizes(self.inputs, 1)
+        return torch.stack([F.linear(*group) for group in zip(parts, weights, self.bias, strict=True)]).cumsum(0)
+
+    def where(self) -> Iterator[Where]:
+        """Yield the rectangles of the weight and the bias that each group owns."""
+        for group, (start, stop) in enumerate(_ranges(self.inputs), 1):
+            yield Where("weight", group, (0, start), (self.classes, stop))
+            yield Where("bias", group, (group - 1, 0), (group, self.classes))
+
+
+class Stage(nn.Module):
+    """A depth: layers, and the exit after them."""
+
+    def __init__(self, body: nn.Module, exit: Exit) -> None:
+        super().__init__()
+        self.body, self.exit = body, exit
+
+
+class Elastic(nn.Module):
+    """The whole network, for training: images of shape `size` through a stem and stages.
+
+    `levels` is how many nested bit levels the weights inside stages get, `step` the quantisation step of the first;
+    level b has step / 3^(b - 1). The initial weights are drawn from `seed`.
+    """
+
+    def __init__(self, size: tuple[int, ...], stem: nn.Module, stages: Sequence[Stage], levels: int, seed: int) -> None:
+        super().__init__()
+        self.size, self.levels, self.step = size, levels, 0.0
+        self.stem, self.stages = stem, nn.ModuleList(stages)
+        generator = Generator().manual_seed(seed)
+        for layer in self.modules():
+            if isinstance(layer, Product | Exit):
+                deviation = layer.scale * (2 / layer.weight[0].numel()) ** 0.5
+                layer.weight.data.copy_(torch.randn(layer.weight.shape, generator=generator) * deviation)
+
+    @property
+    def depths(self) -> int:
+        return len(self.stages)
+
+    @property
+    def widths(self) -> int:
+        return len(self._stages()[0].exit.inputs)
+
+    def _stages(self) -> list[Stage]:
+        return [stage for stage in self.stages if isinstance(stage, Stage)]
+
+    def forward(self, images: Tensor, bits: int | None = None) -> Tensor:
+        """Map images `[N, *size]` to the logits of every exit and width, `[depths, widths, N, classes]`.
+
+        With `bits`, the weights inside stages are rounded to that level; without, they are used as they are.
+        """
+        for layer in self.nested().values():
+            layer.step = None if bits is None else self.step / 3 ** (bits - 1)
+        y, logits = self.stem(images), []
+        for stage in self._stages():
+            y = stage.body(y)
+            logits.append(stage.exit(y))
+        return torch.stack(logits)
+
+    def nested(self) -> dict[str, Product]:
+        """The layers inside stages, whose weights are sent level by level."""
+        found = self.stages.named_modules(prefix="stages")
+        return {name: layer for name, layer in found if isinstance(layer, Product)}
+
+    @torch.no_grad()
+    def fold(self) -> None:
+        """Make every batch norm part of the weights before it, once its statistics are good."""
+        for layer in self.modules():
+            if isinstance(layer, Product):
+                layer.fold()
+
+    def tensors(self) -> dict[str, NDArray[Any]]:
+        """Return all weights, float32, by name; zero above the block diagonals. Deltas stay apart from what they change."""
+        masks = {f"{name}.weight": layer.mask for name, layer in self.named_modules() if isinstance(layer, Product)}
+        return {name: (value * masks.get(name, 1)).detach().numpy() for name, value in self.named_parameters()}
+
+    def pieces(self) -> tuple[Piece, ...]:
+        """Return what each stage and group owns of every tensor, in the order of coding. The stem goes with the first stage."""
+        parts = [(1, "stem", self.stem), *((n, f"stages.{n - 1}", stage) for n, stage in enumerate(self.stages, 1))]
+        nested, found = self.nested(), []
+        for stage, prefix, part in parts:
+            for name, layer in part.named_modules(prefix=prefix):
+                if isinstance(layer, Product | Exit):
+                    for parameter, group, start, stop in layer.where():
+                        is_nested = name in nested and parameter == "weight"
+                        found.append(Piece(f"{name}.{parameter}", stage, group, start, stop, is_nested))
+                if isinstance(layer, Product) and layer.delta is not None:
+                    found += _pieces_of_delta(layer, name, stage)
+        return tuple(sorted(found, key=lambda piece: (piece.stage, piece.group)))
+
+    def deltas(self) -> tuple[Delta, ...]:
+        """Return which tensors have a low-rank change, and the names of its factors."""
+        changed = [name for name, layer in self.nested().items() if layer.delta is not None]
+        return tuple(Delta(f"{name}.weight", f"{name}.delta.left", f"{name}.delta.right") for name in changed)
+
+    def specialise(self, rank: int, seed: int) -> None:
+        """Freeze the weights inside stages, and give each a change of this rank to be trained, which is zero at first.
+
+        After Hu et al., "LoRA", 2021.
+        """
+        generator = Generator().manual_seed(seed)
+        for layer in self.nested().values():
+            rows, columns, *kernel = layer.weight.shape
+            right = torch.randn(rank, columns, *kernel, generator=generator) / layer.weight[0].numel() ** 0.5
+            layer.delta = nn.ParameterDict({"left": torch.zeros(rows, rank), "right": right})
+            layer.weight.requires_grad_(False)
+
+    def describe(self) -> dict[str, Any]:
+        """Return what `build` needs to know to run this network's tensors: plain data, fit for a manifest."""
+        return {
+            "kind": "layers",
+            "size": list(self.size),
+            "stem": _describe(self.stem, "stem"),
+            "stages": [
+                {
+                    "body": _describe(stage.body, f"stages.{n}.body"),
+                    "exit": _describe(stage.exit, f"stages.{n}.exit"),
+                }
+                for n, stage in enumerate(self._stages())
+            ],
+        }
+
+
+def _describe(module: nn.Module, name: str) -> list[dict[str, Any]]:
+    match module:
+        case Product():
+            return [module.describe(name)]
+        case nn.Sequential():
+            body = [entry for key, child in module.named_children() for entry in _describe(child, f"{name}.{key}")]
+            return [{"op": "residual", "body": body}] if isinstance(module, Residual) else body
+        case Exit():
+            return [*_describe(module.before, f"{name}.before"), {"op": "linear", "name": name}]
+        case nn.ReLU():
+            return [{"op": "relu"}]
+        case Mean():
+            return [{"op": "mean"}]
+        case nn.Flatten():
+            return [{"op": "flatten", "start": module.start_dim}]
+    raise TypeError(
+        f"{name} is a {type(module).__name__}; elastic networks are made of the layers that `elastic` lists"
     )
 
 
-class Compact(nn.Module):
-    """One variant as a device runs it: one depth, one width, float32 weights, nothing but products and ReLU."""
-
-    def __init__(self, architecture: Architecture, depth: int, weights: Weights) -> None:
-        super().__init__()
-        self.architecture, self.depth = architecture, depth
-        stages = range(1, depth + 1)
-        stem = (weights["conv1"], weights["conv1_bias"], weights["conv2"], weights["conv2_bias"])
-        self.stem = nn.ParameterList(_frozen(weight) for weight in stem)
-        self.expand = nn.ParameterList(_frozen(weights[f"expand{stage}"]) for stage in stages)
-        self.bias = nn.ParameterList(_frozen(weights[f"expand{stage}_bias"]) for stage in stages)
-        self.project = nn.ParameterList(_frozen(weights[f"project{stage}"]) for stage in stages)
-        self.exit = _frozen(weights[f"exit{depth}"])
-        self.exit_bias = _frozen(weights[f"exit{depth}_bias"].sum(0))
-        self.eval()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map images `[N, 1, size, size]` to logits `[N, classes]`."""
-        conv1, bias1, conv2, bias2 = self.stem
-        y = F.conv2d(images, conv1, bias1, padding=1).relu_()
-        y = F.conv2d(y, conv2, bias2, stride=2, padding=1).relu_().flatten(1)
-        for expand, bias, project in zip(self.expand, self.bias, self.project, strict=True):
-            y = torch.addmm(y, F.linear(y, expand, bias).relu_(), project.t())
-        return F.linear(y, self.exit, self.exit_bias)
-
-    def macs(self) -> int:
-        """Multiply-accumulate operations of one inference, as it runs (the zeros above the block diagonal count)."""
-        pixels = self.architecture.size**2
-        conv1, _, conv2, _ = self.stem
-        matrices: int = sum(weight.numel() for weight in (*self.expand, *self.project, self.exit))
-        stem: int = conv1.numel() * pixels + conv2.numel() * pixels // 4
-        return stem + matrices
-
-    def memory(self) -> int:
-        """Bytes when loaded: the weights, and the most that is alive at once while one image is inferred."""
-        pixels, channels = self.architecture.size**2, len(self.stem[0])
-        features = channels * pixels // 4
-        alive = max(pixels + channels * pixels, channels * pixels + features, 3 * features)
-        return 4 * (sum(weight.numel() for weight in self.parameters()) + alive)
+def _rounded(weight: Tensor, step: float) -> Tensor:
+    """Round to multiples of a step; gradients pass straight through (Bengio, Léonard, Courville, 2013)."""
+    return weight + ((weight / step).round() * step - weight).detach()
 
 
-def _frozen(weight: Tensor) -> nn.Parameter:
-    return nn.Parameter(weight, requires_grad=False)
+def _coded(factor: Tensor, groups: Groups, dimension: int) -> Tensor:
+    """Round each group's part of a delta's factor as its block does; gradients pass straight through."""
+    parts = factor.detach().split_with_sizes(groups, dimension)
+    rounded = torch.cat([torch.from_numpy(codec.rounded_factor(part.numpy())) for part in parts], dimension)
+    return factor + (rounded - factor).detach()
 
 
-def build(network: Mapping[str, Any], depth: int, weights: Mapping[str, NDArray[np.float32]]) -> Compact:
-    """Return what runs the decoded weights of a variant."""
-    tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
-    return Compact(Architecture.of(network), depth, tensors)
+def _ranges(groups: Groups) -> list[tuple[int, int]]:
+    ends = list(accumulate(groups))
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _group_of(groups: Groups) -> Tensor:
+    """The group, from 0, of each channel."""
+    return torch.repeat_interleave(torch.arange(len(groups)), torch.tensor(groups))
+
+
+def _triangle(parameter: str, inputs: Groups, outputs: Groups, kernel: tuple[int, ...] = ()) -> Iterator[Where]:
+    """Yield the rows of each group of outputs, as far as the inputs that it reads; without inputs, the rows alone."""
+    for group, (start, stop) in enumerate(_ranges(outputs), 1):
+        columns = (sum(inputs[:group]),) if inputs else ()
+        zeros = (0,) * (len(columns) + len(kernel))
+        yield Where(parameter, group, (start, *zeros), (stop, *columns, *kernel))
+
+
+def _pieces_of_delta(layer: Product, name: str, stage: int) -> Iterator[Piece]:
+    """Yield each group's rows of the left factor and columns of the right one."""
+    assert layer.delta is not None
+    rank, zeros = layer.delta["left"].shape[1], (0,) * len(layer.kernel)
+    for group, (start, stop) in enumerate(_ranges(layer.outputs), 1):
+        yield Piece(f"{name}.delta.left", stage, group, (start, 0), (stop, rank), False)
+    for group, (start, stop) in enumerate(_ranges(layer.inputs), 1):
+        yield Piece(f"{name}.delta.right", stage, group, (0, start, *zeros), (rank, stop, *layer.kernel), False)

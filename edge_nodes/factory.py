@@ -9,11 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from edge_nodes import codec
+from edge_nodes import adapt, codec, compact
 from edge_nodes.delivery import digest_of
-from edge_nodes.elastic import Compact, build
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import DeviceFit, Limits
 
@@ -32,7 +31,7 @@ class Factory:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._built: dict[tuple[str, str, tuple[str, ...]], Compact] = {}
+        self._built: dict[tuple[str, str, tuple[str, ...]], nn.Module] = {}
         self.base = cache(self._base)
 
     def _base(self, application: str, limits: Limits) -> tuple[Manifest, Variant, dict[str, bytes]]:
@@ -45,10 +44,15 @@ class Factory:
         blocks = {name: (store / name.removeprefix("sha256:")).read_bytes() for name in names}
         return manifest, variant, {digest_of(text): text, **blocks}
 
-    def build(self, manifest: Manifest, variant: Variant, blocks: dict[str, bytes]) -> Compact:
+    def build(self, manifest: Manifest, variant: Variant, blocks: dict[str, bytes]) -> nn.Module:
         """The network that blocks make, which were verified when they came. Raises BlockError when one is missing."""
         digests = tuple(block.digest for block in manifest.blocks_of(variant))
         key = manifest.model, variant.name, digests
         if key not in self._built or not blocks.keys() >= set(digests):
-            self._built[key] = build(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))
+            self._built[key] = self._assemble(manifest, variant, blocks)
         return self._built[key]
+
+    def _assemble(self, manifest: Manifest, variant: Variant, blocks: dict[str, bytes]) -> nn.Module:
+        if manifest.network["kind"] == adapt.KIND:
+            return adapt.assemble(manifest, variant, blocks, self._folder / "programs")
+        return compact.build(manifest.network, variant.depth, codec.tensors(manifest, variant, blocks))

@@ -85,6 +85,7 @@ class Variant(Part, frozen=True):
     accuracy_se: float  # standard error of `accuracy`
     accuracy_clear: float  # on the held-out images of the base model's situation
     pareto: bool = False  # no other variant has at most its bytes and at least its accuracy
+    accuracy_float: float | None = None  # of the weights before they were rounded, at this depth and width
 
 
 def shapes(pieces: Iterable[Piece]) -> dict[str, tuple[int, ...]]:

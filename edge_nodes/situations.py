@@ -1,8 +1,8 @@
 """What a camera sees in each situation: real handwritten digits under physical models of light, weather and sensor.
 
 An image is float32 `[N, 1, 8, 8]`: the share of a cell that is ink, 0 (paper) to 1 (ink). A view is what the sensor
-reads of it: float32 of the same shape, 0 (black level) to 1 (full well), where a real sensor saturates. Everything
-random is drawn from the generator that is passed in.
+reads of it: float32 of the same shape, 0 (black level) to 1 (full well), where a real sensor saturates, in the 256 steps
+of its 8 bits. Everything random is drawn from the generator that is passed in.
 
 The digits are scikit-learn's `load_digits`, the test set of the UCI repository's "Optical Recognition of Handwritten
 Digits" (E. Alpaydin and C. Kaynak, 1998, CC BY 4.0): 1797 images by 13 writers. Who wrote which is not recorded, so
@@ -16,6 +16,8 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+
+from edge_nodes import numerics
 
 BASE = "digits"
 TRAIN, VALIDATION = 1000, 200  # the rest, 597 images, is held out
@@ -44,7 +46,8 @@ def split() -> tuple[Split, Split, Split]:
 
 def see(situation: str, images: Tensor, generator: Generator) -> Tensor:
     """Return one random view of each image in a situation (a key of `SITUATIONS`)."""
-    return SITUATIONS[situation](pose(images, generator), generator).clamp(0, 1)
+    light = SITUATIONS[situation](pose(images, generator), generator)
+    return light.clamp(0, 1).mul(255).round().div(255)
 
 
 def pose(images: Tensor, generator: Generator) -> Tensor:
@@ -77,7 +80,7 @@ def night(images: Tensor, generator: Generator) -> Tensor:
     axis = torch.linspace(-1, 1, images.shape[-1])
     spot = torch.exp(-((axis.view(1, 1, 1, -1) - x) ** 2 + (axis.view(1, 1, -1, 1) - y) ** 2) / (2 * spread**2))
     light = exposure * spot * (1 - 0.9 * images)
-    return light + (light / 60).sqrt() * _normal(images, generator) + 0.03 * _normal(images, generator)
+    return light + numerics.sqrt(light / 60) * _normal(images, generator) + 0.03 * _normal(images, generator)
 
 
 def rain(images: Tensor, generator: Generator) -> Tensor:
@@ -119,6 +122,23 @@ def dark(images: Tensor, generator: Generator) -> Tensor:
     return black + flicker + offset + contrast * images + 0.06 * _normal(images, generator)
 
 
+def backlit(images: Tensor, generator: Generator) -> Tensor:
+    """A sign on glass, read from behind against the light: mirrored, and ink blocks what comes through.
+
+    The bright field spills over into what is dark: veiling glare, here 5 to 25 % of it over the whole image (ISO 9358).
+    """
+    n = len(images)
+    bright, glare = _uniform(n, 0.7, 1.0, generator), _uniform(n, 0.05, 0.25, generator)
+    through = 1 - images.flip(3)
+    spilled = (1 - glare) * through + glare * through.mean((2, 3), keepdim=True)
+    return bright * spilled + 0.06 * _normal(images, generator)
+
+
+def sideways(images: Tensor, generator: Generator) -> Tensor:
+    """A camera that had to be mounted on its side: the image of daylight, turned by a quarter."""
+    return clear(images, generator).rot90(1, (2, 3)).contiguous()
+
+
 def _uniform(n: int, low: float, high: float, generator: Generator) -> Tensor:
     return torch.rand(n, 1, 1, 1, generator=generator) * (high - low) + low
 
@@ -132,4 +152,6 @@ SITUATIONS: dict[str, Callable[[Tensor, Generator], Tensor]] = {
     f"{BASE}@night": night,
     f"{BASE}@rain": rain,
     f"{BASE}@dark": dark,
+    f"{BASE}@backlit": backlit,
+    f"{BASE}@sideways": sideways,
 }

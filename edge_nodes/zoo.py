@@ -1,62 +1,47 @@
-"""The library that ships: handwritten digits, and specialisations for night, rain and dark; made by training.
+"""How the library that ships was made: handwritten digits, and specialisations for five other situations; by training.
 
 Importing this module imports neither torch nor scikit-learn; building does.
 """
 
-import hashlib
 import multiprocessing
-import platform
+import os
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from edge_nodes.architecture import Architecture
+from edge_nodes import numerics
 from edge_nodes.manifest import Manifest
 
 if TYPE_CHECKING:
-    from edge_nodes.training import Published
+    from edge_nodes.measuring import Accuracy, Published
+    from edge_nodes.training import Trained
 
 LICENCE = "CC-BY-4.0"
 SOURCE = "E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits (test set), UCI repository, 1998"
-# What makes PyTorch's results, in training and in use, those of every x86-64 processor with AVX2, whatever else it can do; to be
-# put into the environment before PyTorch starts.
-NUMERICS = {
-    "ATEN_CPU_CAPABILITY": "avx2",
-    "ONEDNN_MAX_CPU_ISA": "AVX2",
-    "MKL_CBWR": "COMPATIBLE",
-    "OMP_NUM_THREADS": "1",
-}
-MODELS = ("digits", "digits@night", "digits@rain", "digits@dark")  # those of `situations`, which imports torch
-MODULES = (
-    "architecture",
-    "manifest",
-    "elastic",
-    "entropy",
-    "codec",
-    "situations",
-    "training",
-    "zoo",
-)  # what a library is made by
+# Those of `situations`, which imports torch
+MODELS = ("digits", "digits@night", "digits@rain", "digits@dark", "digits@backlit", "digits@sideways")
 PROCESSES = 2  # in parallel; what comes out does not depend on it
-ARCHITECTURE = Architecture(size=8, classes=10, stages=3, channels=(4, 4, 8, 16), levels=3)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How to train. Steps, not seconds."""
 
-    architecture: Architecture = ARCHITECTURE
-    pretrain_steps: int = 1000
-    tune_steps: int = 600
-    specialise_steps: int = 600
+    network: str = "residual"  # a function of `networks`
+    shape: Mapping[str, Any] = field(default_factory=dict)  # its arguments, where they are not the default
+    pretrain_steps: int = 1000  # with batch norm
+    folded_steps: int = 600
+    rounded_steps: int = 400
+    specialise_steps: int = 500
     batch: int = 128
-    step_deviations: float = 3.0  # the first quantisation step, in standard deviations of the weights
+    step_deviations: float = 2.5  # the first quantisation step, in standard deviations of the weights
+    rank: int = 6  # of what a specialisation changes
     views: int = 4  # of every held-out image
     seed: int = 0
 
@@ -64,34 +49,40 @@ class Recipe:
 RECIPE = Recipe()
 
 
-def key(recipe: Recipe = RECIPE) -> str:
-    """Return a hash of what a library is made from: this code, its recipe, the packages it calls, the processor."""
-    digest = hashlib.sha256(f"{recipe} {platform.machine()}".encode())
-    for package in ("torch", "numpy", "scikit-learn", "safetensors", "constriction"):
-        digest.update(f"{package} {version(package)}".encode())
-    for module in MODULES:
-        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def build(folder: Path, report: Callable[[str], None], recipe: Recipe = RECIPE) -> None:
     """Train all models and fill `folder` with `manifests/*.json`, `blocks/*` and `held_out.safetensors`.
 
-    `report` gets a line for each model. Raises OSError where the folder cannot be written.
+    `report` gets a line for each step. Raises OSError where the folder cannot be written.
     """
-    from edge_nodes import situations, training
+    publish(folder, train(report, recipe), report, recipe)
 
-    (folder / "manifests").mkdir(parents=True, exist_ok=True)
-    (folder / "blocks").mkdir(exist_ok=True)
-    report(f"training {situations.BASE}: {recipe.pretrain_steps + recipe.tune_steps} steps")
-    base = training.base(recipe)
-    _write(folder, base, report)
-    others = [model for model in situations.SITUATIONS if model != situations.BASE]
+
+def train(report: Callable[[str], None], recipe: Recipe = RECIPE) -> dict[str, "Trained"]:
+    """Return all models, trained."""
+    from edge_nodes import training
+
+    base, *others = MODELS
+    report(f"training {base}: {recipe.pretrain_steps} + {recipe.folded_steps} + {recipe.rounded_steps} steps")
+    trained = {base: training.base(recipe)}
     report(f"training {', '.join(others)}: {recipe.specialise_steps} steps each")
     with _workers() as pool:
-        for future in as_completed([pool.submit(training.specialise, base, model, recipe) for model in others]):
-            _write(folder, future.result(), report)
+        specialised = [pool.submit(training.specialise, trained[base], model, recipe) for model in others]
+        return trained | {model: future.result() for model, future in zip(others, specialised, strict=True)}
+
+
+def publish(
+    folder: Path, trained: Mapping[str, "Trained"], report: Callable[[str], None], recipe: Recipe = RECIPE
+) -> None:
+    """Cut trained models into blocks, measure their variants, and fill `folder`."""
+    (folder / "manifests").mkdir(parents=True, exist_ok=True)
+    (folder / "blocks").mkdir(exist_ok=True)
+    report("publishing: cutting into blocks, measuring every variant")
+    with _workers() as pool:
+        published = [pool.submit(_publish, model, trained[model], trained[MODELS[0]], recipe) for model in MODELS]
+        for future in as_completed(published):
+            _write(folder, *future.result(), report)
     _write_held_out(folder, recipe)
+    report("done")
 
 
 @contextmanager
@@ -104,37 +95,58 @@ def _workers() -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _write(folder: Path, published: "Published", report: Callable[[str], None]) -> None:
+def _publish(model: str, trained: "Trained", base: "Trained", recipe: Recipe) -> "tuple[Published, Accuracy]":
+    """Return the model as it is published, and the accuracy of the whole base model where this one is to be used."""
+    from edge_nodes import measuring, training
+
+    own, clear = training.held_out(model, recipe), training.held_out(MODELS[0], recipe)
+    manifest = Manifest(model, None if model == MODELS[0] else MODELS[0], {}, (), (), LICENCE, SOURCE)
+    with training.reproducible():
+        published = measuring.publish(manifest, trained.network(recipe), own, clear)
+        return published, measuring.accuracies(base.network(recipe), own)[-1][-1]
+
+
+def _write(folder: Path, published: "Published", before: "Accuracy", report: Callable[[str], None]) -> None:
     manifest = published.manifest
     for digest, content in published.blocks.items():
         (folder / "blocks" / digest.removeprefix("sha256:")).write_bytes(content)
     (folder / "manifests" / f"{manifest.model}.json").write_bytes(manifest.to_json())
-    smallest, largest = (choose(manifest.variants, key=lambda variant: variant.bytes) for choose in (min, max))
+    *nested, _ = manifest.variants
+    own = sum(block.bytes for block in manifest.blocks if block.stage > 0 and block.level == 0)
     report(
-        f"{manifest.model}: {len(manifest.variants)} variants, "
-        f"{smallest.bytes / 1e3:.1f} to {largest.bytes / 1e3:.1f} kB, "
-        f"accuracy {smallest.accuracy:.1%} to {largest.accuracy:.1%}"
+        f"{manifest.model}: {len(nested)} variants, "
+        f"{nested[0].bytes / 1e3:.1f} to {nested[-1].bytes / 1e3:.1f} kB ({own / 1e3:.1f} kB sent once), "
+        f"accuracy {nested[0].accuracy:.1%} to {nested[-1].accuracy:.1%}; "
+        f"here the base model has {before.mean:.1%}"
     )
 
 
 def _write_held_out(folder: Path, recipe: Recipe) -> None:
+    """Write the images as the sensor reads them, in 8 bits."""
+    import torch
     from safetensors.torch import save_file
 
-    from edge_nodes import situations, training
+    from edge_nodes import training
 
     tensors = {}
-    for model in situations.SITUATIONS:
+    for model in MODELS:
         seen = training.held_out(model, recipe)
-        tensors[f"{model}/images"], tensors[f"{model}/labels"] = seen.images, seen.labels
+        tensors[f"{model}/images"], tensors[f"{model}/labels"] = (
+            seen.images.mul(255).round().to(torch.uint8),
+            seen.labels,
+        )
     save_file(tensors, folder / "held_out.safetensors")
 
 
 def table(manifest: Manifest) -> str:
     """Return a line for each variant; a star marks those on the Pareto front of bytes and accuracy."""
-    lines = [f"{manifest.model}", "  variant      bytes      MACs    memory   accuracy      on clear images"]
+    lines = [
+        f"{manifest.model}",
+        "  variant      bytes      MACs     memory   accuracy       in float32   on clear images",
+    ]
     lines += [
-        f"{'*' if v.pareto else ' '} {v.name} {v.bytes:11,} {v.macs:9,} {v.memory:9,}   "
-        f"{v.accuracy:6.1%} ± {v.accuracy_se:4.1%}   {v.accuracy_clear:6.1%}"
+        f"{'*' if v.pareto else ' '} {v.name:6} {v.bytes:11,} {v.macs:9,} {v.memory:10,}   "
+        f"{v.accuracy:6.2%} ± {v.accuracy_se:5.2%}  {v.accuracy_float:6.2%}    {v.accuracy_clear:6.2%}"
         for v in manifest.variants
     ]
     return "\n".join(lines)
@@ -145,6 +157,9 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m edge_nodes.zoo FOLDER", file=sys.stderr)
         return 2
+    if not numerics.ENVIRONMENT.items() <= os.environ.items():  # which are read when PyTorch starts
+        command = [sys.executable, "-m", "edge_nodes.zoo", *arguments]
+        return subprocess.run(command, env=os.environ | numerics.ENVIRONMENT, check=False).returncode
     folder, start = Path(arguments[0]), perf_counter()
     build(folder, lambda line: print(f"{perf_counter() - start:6.1f} s  {line}", file=sys.stderr))
     for path in sorted((folder / "manifests").iterdir()):

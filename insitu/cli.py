@@ -8,6 +8,7 @@ from typing import Literal, NoReturn
 
 import click
 
+from insitu.model_library import library
 from scenarios.load import ScenarioError, load
 
 _EXPECTATION, _INPUT, _FAILED = 1, 2, 3
@@ -17,6 +18,9 @@ _EXPECTATION, _INPUT, _FAILED = 1, 2, 3
 @click.version_option(package_name="insitu")
 def main() -> None:
     """Studies in-situ model downloading in an emulated 6G network."""
+
+
+main.add_command(library)
 
 
 @main.command()

@@ -5,7 +5,6 @@ import os
 import shutil
 from typing import NamedTuple
 
-from edge_nodes import zoo
 from insitu.cache import cache_dir
 from insitu.native import probe
 from insitu.vm.host import memory_folder, memory_folders
@@ -38,7 +37,7 @@ class Finding(NamedTuple):
 
 
 def findings() -> list[Finding]:
-    return [_commands(), _modules(), _memory(), _disk(), _kernel(), _models(), *_host()]
+    return [_commands(), _modules(), _memory(), _disk(), _kernel(), *_host()]
 
 
 def _commands() -> Finding:
@@ -77,15 +76,6 @@ def _disk() -> Finding:
 def _kernel() -> Finding:
     built = sorted(cache_dir().glob("kernel-*/linux"))
     return Finding(True, "guest kernel: built") if built else Finding(False, "the guest's kernel", "insitu vm build")
-
-
-def _models() -> Finding:
-    trained = (cache_dir() / f"library-{zoo.key()}").exists()
-    return (
-        Finding(True, "demo models: trained")
-        if trained
-        else Finding(True, "demo models: trained at the first run, 2 minutes")
-    )
 
 
 def _host() -> list[Finding]:

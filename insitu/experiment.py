@@ -6,18 +6,16 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import product
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from edge_nodes import zoo
+from edge_nodes import numerics, shipping
 from edge_nodes.manifest import Manifest
 from edge_nodes.variants import elastic
 from insitu import cache, fidelity, own_library, remains
@@ -63,32 +61,19 @@ class Progress(NamedTuple):
 
 
 def model_library(report: Callable[[str], None]) -> Path:
-    """The folder of the published models; they are trained when they are first needed."""
+    """The folder of the published models, which is unpacked when it is first needed. Raises DamagedLibrary, OSError."""
 
-    def train(folder: Path) -> None:
-        command = [sys.executable, "-m", "edge_nodes.zoo", str(folder)]
-        environment = os.environ | zoo.NUMERICS | {"PYTHONHASHSEED": "0", "PYTHONPATH": str(PROJECT)}
-        quiet = subprocess.DEVNULL
-        with subprocess.Popen(command, env=environment, stdout=quiet, stderr=subprocess.PIPE, text=True) as training:
-            assert training.stderr is not None
-            try:
-                for line in training.stderr:
-                    report(f"models: {line.rstrip()}")
-            except BaseException:
-                training.terminate()
-                raise
-        if training.returncode:
-            raise OSError(f"training the models ended with status {training.returncode}")
+    def unpack(folder: Path) -> None:
+        report("models: unpacking the library that ships")
+        shipping.unpack(folder)
 
-    return cache.cached("library", zoo.key(), train)
+    return cache.cached("library", shipping.key(), unpack)
 
 
 def shipped() -> dict[str, list[str]]:
     """The models that ship, with the names of their variants."""
-    shape = zoo.ARCHITECTURE
-    sizes = product(*(range(1, most + 1) for most in (shape.stages, shape.groups, shape.levels)))
-    variants = [f"d{depth}w{width}b{bits}" for depth, width, bits in sizes]
-    return dict.fromkeys(zoo.MODELS, variants)
+    manifests = map(Manifest.load, sorted((shipping.SHIPPED / "manifests").iterdir()))
+    return {manifest.model: [variant.name for variant in elastic(manifest)] for manifest in manifests}
 
 
 def published_models(library: Path) -> planner.Published:
@@ -232,7 +217,12 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
         folder,
         wall_limit_s=WALL_LIMIT_S,
         cwd=PurePath("/run/project"),
-        env={**zoo.NUMERICS, "PYTHONPATH": _guest_path(), "PYTHONDONTWRITEBYTECODE": "1", "PATH": machine.SYSTEM_PATH},
+        env={
+            **numerics.ENVIRONMENT,
+            "PYTHONPATH": _guest_path(),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PATH": machine.SYSTEM_PATH,
+        },
         mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
         on_poll=follower.poll,
     )

@@ -37,24 +37,25 @@ def joined(shipped: Path, own: Path) -> Path:
         for file in manifests:
             shutil.copyfile(file, folder / "manifests" / file.name)
         for digest in sorted({block.digest for manifest in manifests.values() for block in manifest.blocks}):
-            _copy_block(own, digest, folder)
+            _copy(own / "blocks" / digest.removeprefix("sha256:"), folder / "blocks")
+        (folder / "programs").mkdir()  # of models that are a user's own modules
+        for program in sorted({manifest.network.get("program", "") for manifest in manifests.values()} - {""}):
+            _copy(own / "programs" / f"{program}.py", folder / "programs")
         _join_held_out([shipped, own], [manifest.model for manifest in manifests.values()], folder)
 
     return cache.cached("joined", key, join)
 
 
-def _copy_block(own: Path, digest: str, folder: Path) -> None:
-    name = digest.removeprefix("sha256:")
+def _copy(file: Path, folder: Path) -> None:
+    """Copy a file that is named by its digest, and verify it."""
     try:
-        data = (own / "blocks" / name).read_bytes()
+        data = file.read_bytes()
     except OSError as error:
         raise BrokenLibrary(_line(error)) from None
-    if hashlib.sha256(data).hexdigest() != name:
-        raise BrokenLibrary(
-            f"{own / 'blocks' / name}: its bytes are not those that its name promises; publish the model again"
-        )
-    if not (folder / "blocks" / name).exists():
-        (folder / "blocks" / name).write_bytes(data)
+    if hashlib.sha256(data).hexdigest() != file.stem:
+        raise BrokenLibrary(f"{file}: its bytes are not those that its name promises; publish the model again")
+    if not (folder / file.name).exists():
+        (folder / file.name).write_bytes(data)
 
 
 def _join_held_out(libraries: list[Path], models: list[str], folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from edge_nodes import zoo
+from edge_nodes import shipping
 from insitu import experiment
 from insitu.cache import cache_dir
 from insitu.vm.kernel import Kernel
@@ -182,7 +182,7 @@ def broken_library(library: Path, cache: Path) -> Path:
     for entry in cache_dir().iterdir():
         if entry.name.startswith("kernel"):
             (cache / entry.name).symlink_to(entry)
-    copy = cache / f"library-{zoo.key()}"
+    copy = cache / f"library-{shipping.key()}"
     shutil.copytree(library, copy)
     return copy
 

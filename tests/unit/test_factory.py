@@ -1,35 +1,29 @@
 """Devices share what is equal, and nothing else: a network is built once, and only for those that have its blocks."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from torch import Generator
 
-from edge_nodes import codec
-from edge_nodes.architecture import Architecture
-from edge_nodes.elastic import Elastic, pieces
+from edge_nodes import codec, networks
 from edge_nodes.factory import Factory
 from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.policies import Limits
 
-TINY = Architecture(size=8, classes=10, stages=1, channels=(1, 2), levels=2, step=0.5)
 ANY = Limits(10**9, 10**12, 10**9, 0, 0, frozenset())
 
 
 def published(folder: Path) -> tuple[Manifest, dict[str, bytes]]:
     """An untrained network, published in a folder: its manifest and blocks."""
-    network = Elastic(TINY, Generator().manual_seed(1))
+    network = networks.residual((1, 2), stages=1, blocks=1, levels=2)
     network.fold()
-    weights = {name: weight.numpy() for name, weight in network.state().items()}
-    encoded = codec.encode(pieces(TINY), TINY.step, TINY.levels, weights)
+    encoded = codec.encode(network.pieces(), 0.5, network.levels, network.tensors())
     contents = {codec.digest_of(content): content for content in encoded.values()}
     blocks = tuple(Block(codec.digest_of(content), len(content), *key) for key, content in encoded.items())
     variants = tuple(
         Variant(f"d1w{w}b2", 1, w, 2, tuple(n for n, b in enumerate(blocks) if b.group <= w), w, 1, 1, w / 2, 0.0, 1.0)
         for w in (1, 2)
     )
-    manifest = Manifest("tiny", None, asdict(TINY), blocks, variants, pieces=pieces(TINY), step=TINY.step)
+    manifest = Manifest("tiny", None, network.describe(), blocks, variants, pieces=network.pieces(), step=0.5)
     for name in ("manifests", "blocks"):
         (folder / name).mkdir()
     (folder / "manifests" / "tiny.json").write_bytes(manifest.to_json())
