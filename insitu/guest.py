@@ -18,6 +18,7 @@ from itertools import groupby
 from pathlib import Path
 
 from edge_nodes import clock, eager_torch, http11, library, traffic
+from edge_nodes.payloads import WithPayloads
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
@@ -44,6 +45,10 @@ class Run:
         self.services: list[Service] = []
         self.statuses: dict[str, int] = {}
         self._progress = (folder / "progress").open("ab", buffering=0)
+
+    def payloads(self) -> list[Path]:
+        """The manifests of payload models."""
+        return [self.folder / "payloads" / f"{name}.json" for name in self.plan.payloads]
 
     def execute(self) -> None:
         """Everything from the first process to the last record. Raises ProcessError when the run cannot go on."""
@@ -275,7 +280,9 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     plan = run.plan
     recorder = records.Recorder(run.folder / "events", entry.host)
     store = (
-        library.Cache(entry.cache_bytes, plan.policies.caching) if entry.upstream else library.Published(run.published)
+        library.Cache(entry.cache_bytes, plan.policies.caching)
+        if entry.upstream
+        else WithPayloads(library.Published(run.published), run.payloads())
     )
     http, bulk = library.client(open_socket), http11.Client(open_socket)
     tier = library.Tier(plan, entry, store, recorder, http, bulk)
@@ -298,13 +305,19 @@ async def run_devices(run: Run, channel: Channel) -> None:
 
     from edge_nodes.device import HeldOut, UserEquipment
     from edge_nodes.factory import Factory
+    from edge_nodes.payload_device import PayloadDevice
 
     torch.set_num_threads(1)
     recorder = records.Recorder(run.folder / "events", "devices")
     held_out = HeldOut(run.published / "held_out.safetensors")
     clients = {d.host: http11.Client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
     factory = Factory(run.published)
-    devices = [UserEquipment(run.plan, d, factory, held_out, recorder, clients[d.host]) for d in run.plan.devices]
+    devices = [
+        (PayloadDevice if d.application in run.plan.payloads else UserEquipment)(
+            run.plan, d, factory, held_out, recorder, clients[d.host]
+        )
+        for d in run.plan.devices
+    ]
     channel.ready()
     origin = channel.wait_for_start()
     async with asyncio.TaskGroup() as group:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 
+from scenarios import payloads
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.expectation import figures, is_share
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, problem
@@ -42,7 +43,8 @@ def problems(scenario: Scenario, models: Iterable[str] | None = None) -> list[Fi
         return too_many  # naming them all would take long
     checks = (_names, _segments, _devices, _links, _slices, _dynamics, _traffic, _policies, _captures, _expectations)
     found = [finding for check in checks for finding in check(scenario)]
-    return [*found, *_situations(scenario, None if models is None else sorted(models))]
+    published = None if models is None else sorted(models)
+    return [*found, *payloads.problems(scenario, published), *_situations(scenario, published)]
 
 
 def gnb_names(scenario: Scenario) -> list[str]:
@@ -269,6 +271,7 @@ def _overlap(one: Dynamics, other: Dynamics) -> bool:
 
 def _situations(scenario: Scenario, models: Sequence[str] | None) -> Iterator[Finding]:
     gnbs = gnb_names(scenario)
+    models = None if models is None else [*models, *scenario.payloads]
     for s, situation in enumerate(scenario.situations):
         if situation.location is not None and situation.location not in gnbs:
             yield ("situations", s, "location"), _unknown("gNB", situation.location, gnbs)
@@ -280,7 +283,7 @@ def _situations(scenario: Scenario, models: Sequence[str] | None) -> Iterator[Fi
             yield ("devices", d, "application"), f'"{device.application}" fits one situation only; write "{base}"'
         elif models is not None and device.application not in models:
             yield ("devices", d, "application"), _unknown("model", device.application, models)
-        elif gap := _gap(scenario, device):
+        elif device.application not in scenario.payloads and (gap := _gap(scenario, device)):
             yield (
                 ("devices", d, "application"),
                 f"no situation of {base} holds at {gap[1]} from {show(gap[0], 'time')} on; "

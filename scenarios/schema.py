@@ -115,6 +115,7 @@ class Device(Part):
     route: Route = {}
     link: LinkSpec | None = None
     tcp: CongestionControl | None = None
+    deadline: PositiveTime | None = None
 
     @property
     def names(self) -> list[str]:
@@ -131,6 +132,17 @@ class Situation(Part):
 
 class Requests(Part):
     deadline: PositiveTime = 500_000_000
+
+
+class Payload(Part):
+    """Bytes in a model's place. `elastic`: in the blocks and variants of `digits`, so scaled that a byte for each weight is `size`.
+
+    A device with a payload as its application has no model and infers nothing: it asks for the payload whenever a situation
+    that names it begins, and keeps nothing.
+    """
+
+    size: Size
+    elastic: bool = False
 
 
 class Traffic(Part):
@@ -160,6 +172,7 @@ class Scenario(Part):
     slices: list[Slice] = [Slice(name="default")]
     devices: list[Device] = Field(min_length=1)
     situations: list[Situation] = [Situation(model="digits")]
+    payloads: dict[Name, Payload] = {}
     requests: Requests = Requests()
     traffic: list[Traffic] = []
     dynamics: list[Dynamics] = []
