@@ -28,9 +28,7 @@ def measure(kernel: Kernel, rounds: int) -> dict[tuple[str, str, str], list[floa
     with tempfile.TemporaryDirectory(prefix="insitu-serving-") as folder:
         out = Path(folder)
         blocks = [bytes([number]) * SIZE for number in range(FILES)]
-        models = publish(
-            out / "library", (manifest_of("payload", blocks, whole={"blocks": range(FILES)}), blocks)
-        )
+        models = publish(out / "library", (manifest_of("payload", blocks, whole={"blocks": range(FILES)}), blocks))
         (out / "scenario.yaml").write_text(SCENARIO)
         plan = decide(load(out / "scenario.yaml"), SEED, Published(models, "sha256:" + "0" * 64))
         (out / "plan.json").write_bytes(plans.canonical(plan))

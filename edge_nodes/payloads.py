@@ -51,7 +51,8 @@ def weights(manifest: Manifest) -> int:
     if not hasattr(manifest, "pieces"):  # until codec is merged
         return max(v.macs for v in manifest.variants)
     return sum(
-        math.prod(stop - start for start, stop in zip(piece.start, piece.stop, strict=True)) for piece in manifest.pieces
+        math.prod(stop - start for start, stop in zip(piece.start, piece.stop, strict=True))
+        for piece in manifest.pieces
     )
 
 

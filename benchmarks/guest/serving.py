@@ -67,7 +67,9 @@ def main() -> None:
                     ("stream", LIBRARY_PORT, [post] * (count // len(names))),
                 ):
                     with inside(host):
-                        received = transfer(f"{server},{way.split()[0]},{connections},{number}", (address, port), requests, connections)
+                        received = transfer(
+                            f"{server},{way.split()[0]},{connections},{number}", (address, port), requests, connections
+                        )
                     print(server, way, connections, received, flush=True)
     for server in servers:
         os.kill(server, 15)
