@@ -7,7 +7,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from edge_nodes import zoo
 from insitu import experiment
 from insitu.experiment import Progress
 from scenarios.load import load
@@ -31,7 +30,7 @@ def measure(file: Path) -> tuple[dict[str, float], float, str]:
             began.append((state.phase, time.monotonic()))
 
     with tempfile.TemporaryDirectory() as folder:
-        result = experiment.run(load(file, models=zoo.MODELS), file, 7, Path(folder) / "run", progress=follow)
+        result = experiment.run(load(file, models=experiment.shipped()), file, 7, Path(folder) / "run", progress=follow)
     ends = [*(start for _, start in began[1:]), time.monotonic()]
     phases = {name: end - start for (name, start), end in zip(began, ends, strict=True)}
     return phases, ends[-1] - began[0][1], result.summary["digest"]

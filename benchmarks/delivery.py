@@ -127,7 +127,17 @@ def table(say: Callable[[str], None]) -> Table:
         f"edge, which has them. The link's rate, 4 ms one way, and the loss are the device's alone. On time: loaded within {DEADLINE_S * 1000:g} ms. "
         "Accuracy: on what the device sees, at the deadline, mean of the devices; one that is late still runs what it had. kB and ms: medians."
     )
-    columns = ("link", "loss", "on time: ours", "plain", "accuracy: ours", "plain", "bytes: ours", "took: ours", "plain")
+    columns = (
+        "link",
+        "loss",
+        "on time: ours",
+        "plain",
+        "accuracy: ours",
+        "plain",
+        "bytes: ours",
+        "took: ours",
+        "plain",
+    )
     return Table("Share on time, and accuracy on time", note, columns, rows)
 
 

@@ -30,7 +30,7 @@ def row(way: str, played: Played) -> Row:
     # A device that is late still runs what it had
     before = np.mean([swap.accuracy_before for swap in swaps.values()]) if swaps else 0.0
     accuracy = (sum(swap.accuracy_after for swap in in_time) + before * (len(devices) - len(in_time))) / len(devices)
-    p50, p95 = (np.percentile([event.latency_ns / 1e6 for event in done], (50, 95)) if done else (0, 0))
+    p50, p95 = np.percentile([event.latency_ns / 1e6 for event in done], (50, 95)) if done else (0, 0)
     cells = (
         way,
         f"{100 * len(better) / len(devices):.0f} %",

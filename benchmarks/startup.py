@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.tables import Row, Table
-from edge_nodes import zoo
 from insitu import experiment
 from insitu.vm import machine
 from insitu.vm.kernel import find_or_build
@@ -106,7 +105,7 @@ def ours(text: str) -> Watch:
         file = Path(folder) / "scenario.yaml"
         file.write_text(text)
         result = experiment.run(
-            load(file, models=zoo.MODELS),
+            load(file, models=experiment.shipped()),
             file,
             SEED,
             Path(folder) / "run",
@@ -142,7 +141,7 @@ def stock(text: str) -> Watch:
 
 def decide(file: Path) -> Plan:
     return planner.decide(
-        load(file, models=zoo.MODELS), SEED, experiment.published_models(experiment.model_library(print))
+        load(file, models=experiment.shipped()), SEED, experiment.published_models(experiment.model_library(print))
     )
 
 

@@ -1,7 +1,9 @@
 """The wire between a device and a library: one request, one response that streams the blocks.
 
-The response is a sequence of frames: a line of JSON, then as many bytes as it says. The first frame's object is the offer, then
-come the manifest and the blocks that the device lacks, in the order in which they make the model runnable.
+The response is a sequence of frames: a line of JSON, then as many bytes as it says. The manifest comes first (unless the device has
+it), while the library still decides; then the offer, the blocks that the device lacks in the order that makes the model runnable
+soonest and better with every block, and the end, which names the variant that is complete. An object may come in several frames,
+each with the offset of its bytes, so it can be passed on while it arrives, and go on where a cut has left it.
 """
 
 import hashlib
@@ -9,16 +11,30 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Protocol
 
 import msgspec
+import numpy as np
 
 from edge_nodes.http11 import Data, HttpError
 
 PATH = "/insitu/v1/downloads"
 LARGEST = 1 << 32  # bytes of one object: what a reader may have to find room for
+LARGEST_NOTE = 1 << 16  # bytes of an offer or an end
+OFFER, END = "offer", "end"  # what a frame is where it is not part of an object
 Figure = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Size = Annotated[int, msgspec.Meta(ge=0, le=LARGEST)]
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """The object that was in the air when a stream was cut; the device has its first `offset` bytes."""
+
+    object: str
+    offset: Size
 
 
 class Ask(msgspec.Struct, frozen=True):
-    """What a device asks for, with all that the choice depends on."""
+    """What a device asks for, with all that the choice depends on.
+
+    `memory_bytes` is what is free beside the model that it runs, for the new model and for its blocks until they are loaded.
+    """
 
     download: str
     model: str
@@ -29,49 +45,99 @@ class Ask(msgspec.Struct, frozen=True):
     infer_interval_ns: Figure
     slice: str
     have: list[str]
+    round_trip_ns: Figure = 0  # what the links to its edge library delay a packet, there and back
+    load_bytes_per_s: Figure | None = None
+    energy_per_mac_j: float = 0.0
+    power_w: float | None = None
+    variant: str = ""  # this one and no other; "" leaves the choice to the library
+    resume: Resume | None = None
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What the library sends: the variant, and the objects (manifest first) that follow."""
+    """What the library is about to send: the blocks of this variant that the device lacks."""
 
     variant: str
-    objects: list[str]
+
+
+class End(msgspec.Struct, frozen=True):
+    """All has been sent that will be: with this variant it is complete. `reason` says why it is not the one that was offered."""
+
+    variant: str
+    reason: str = ""
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """The head of a frame: `bytes` follow, or none because of `error`."""
+    """The head of a frame: `bytes` follow, from `offset` on of an object of `of` bytes; or none, because of `error`."""
 
     object: str
-    bytes: Annotated[int, msgspec.Meta(ge=0, le=LARGEST)] = 0
+    bytes: Size = 0
+    offset: Size = 0
+    of: Size = 0
     error: str = ""
 
 
 class Reader(Protocol):
-    """The part of a stream reader (http11's or asyncio's) that is needed."""
+    """The part of a stream reader (http11's) that is needed."""
 
     async def readline(self) -> bytes: ...
-    async def readexactly(self, n: int) -> Data: ...
+    async def readinto(self, place: memoryview) -> int: ...
 
 
 class BrokenStream(Exception):
     """The response ended early, or is not one of this protocol."""
 
 
+class Arriving:
+    """An object that is on its way: what has come of it, in the place where it stays."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.name, self.size, self.arrived = name, size, 0
+        self.sources: list[str] = []  # the tiers that parts of it came from
+        self._place = np.empty(size, np.uint8).data  # memory that nobody touches before the kernel fills it
+
+    async def take(self, head: Frame, reader: Reader, source: str) -> None:
+        """The bytes of a frame. What came of them before a cut counts as arrived. Raises BrokenStream."""
+        if head.of != self.size or head.offset != self.arrived or head.offset + head.bytes > self.size:
+            raise BrokenStream(f"{head.object} does not go on where it was")
+        if source not in self.sources:
+            self.sources.append(source)
+        came = await reader.readinto(self._place[self.arrived : self.arrived + head.bytes])
+        self.arrived += came
+        if came < head.bytes:
+            raise BrokenStream("the library's answer broke off in an object")
+
+    @property
+    def is_whole(self) -> bool:
+        return self.arrived == self.size
+
+    def data(self) -> Data:
+        return self._place.toreadonly()
+
+    def is_unbroken(self) -> bool:
+        """Whether the bytes are those that the name promises."""
+        return digest_of(self._place) == self.name
+
+
 def digest_of(data: Data) -> str:
     return "sha256:" + hashlib.sha256(data).hexdigest()
 
 
-def frame_head(name: str, size: int) -> bytes:
-    """What comes before an object's bytes."""
-    return msgspec.json.encode(Frame(name, size)) + b"\n"
+def frame_head(name: str, size: int, offset: int = 0, of: int | None = None) -> bytes:
+    """What comes before an object's bytes, or those of a part of it."""
+    return msgspec.json.encode(Frame(name, size, offset, size if of is None else of)) + b"\n"
 
 
 def error_frame(name: str, error: str) -> bytes:
     return msgspec.json.encode(Frame(name, error=error)) + b"\n"
 
 
-async def frames(reader: Reader) -> AsyncIterator[tuple[Frame, Data]]:
-    """The frames of a response as they arrive. Raises BrokenStream."""
+def note_frame(note: Offer | End) -> bytes:
+    text = msgspec.json.encode(note)
+    return frame_head(OFFER if isinstance(note, Offer) else END, len(text)) + text
+
+
+async def heads(reader: Reader) -> AsyncIterator[Frame]:
+    """The heads of a response's frames as they arrive; who is given one reads its bytes. Raises BrokenStream."""
     while True:
         try:
             line = await reader.readline()
@@ -80,7 +146,16 @@ async def frames(reader: Reader) -> AsyncIterator[tuple[Frame, Data]]:
             if not line.endswith(b"\n"):
                 raise EOFError("inside a line")
             head = msgspec.json.decode(line, type=Frame)
-            data = await reader.readexactly(head.bytes)
         except (ValueError, EOFError, HttpError) as error:
             raise BrokenStream(f"the library's answer broke off: {error}") from None
-        yield head, data
+        yield head
+
+
+async def read_note(reader: Reader, head: Frame) -> bytes:
+    """The text of an offer or an end. Raises BrokenStream."""
+    if head.bytes > LARGEST_NOTE:
+        raise BrokenStream(f"an {head.object} of {head.bytes} bytes")
+    text = bytearray(head.bytes)
+    if await reader.readinto(memoryview(text)) < head.bytes:
+        raise BrokenStream(f"the library's answer broke off in its {head.object}")
+    return bytes(text)

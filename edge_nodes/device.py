@@ -1,39 +1,41 @@
-"""A device: real inference on real images; when its situation changes it downloads a better model and swaps to it."""
+"""A device: real inference on real images; when its situation changes it downloads a better model and swaps to it.
+
+While a download arrives, the device runs the best part of it that is complete, as soon as that is better than what it ran. Each
+swap is between two inferences. A new model is on trial: if it turns out worse on the images that the device sees, the old one is back.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-import msgspec
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from edge_nodes import codec, delivery, http11
-from edge_nodes.clock import sleep_until
-from edge_nodes.downloads import Unavailable
-from edge_nodes.factory import Factory
-from edge_nodes.library import fetch
+from edge_nodes import codec, delivery, http11, trial
+from edge_nodes.arrival import Arrival
+from edge_nodes.clock import sleep_ns, sleep_until
+from edge_nodes.factory import Factory, Running
+from edge_nodes.http11 import Data
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import Limits
-from scenarios import records
+from edge_nodes.receiver import DownloadFailed, Receiver, Tier
+from scenarios import channel, records
 from scenarios.plan import LIBRARY_PORT, Attachment, Device, Library, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
-DOWNLOAD_LIMIT_S = 300.0  # after which a library counts as down
 DRAIN_NS = 2_000_000_000  # after the run's end a download in flight may still finish
-
 
 _Entry = TypeVar("_Entry", Need, Attachment)
 
 
-class Running(NamedTuple):
-    """The model that a device runs."""
+class Trial(NamedTuple):
+    """A download's model is on trial; the one that ran before stays loaded."""
 
-    model: str
-    variant: Variant
-    net: Callable[[torch.Tensor], torch.Tensor]
+    download: str
+    old: Running
 
 
 class HeldOut:
@@ -47,10 +49,6 @@ class HeldOut:
         images, labels = self._tensors[f"{model}/images"], self._tensors[f"{model}/labels"]
         chosen = torch.from_numpy(random.integers(len(labels), size=count))
         return images[chosen], labels[chosen]
-
-
-class DownloadFailed(Exception):
-    """No tier gave all that the variant needs."""
 
 
 class UserEquipment:
@@ -69,147 +67,193 @@ class UserEquipment:
         self._factory, self._held_out = factory, held_out
         self._random = np.random.Generator(np.random.PCG64(device.image_seed))
         self._probe = np.random.Generator(np.random.PCG64(device.image_seed + 1))
-        self._blocks: dict[str, http11.Data] = {}
+        self._stored: dict[str, Data] = {}  # objects: those that it was sold with, for good, and those of what it runs
         self._running = self._from_factory()
-        self._download: asyncio.Task[None] | None = None
+        self._sold_with = self._running.objects
+        self._need = ""
+        self._seen: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=trial.IMAGES)  # since the need changed
+        self._trial: Trial | None = None
+        self._refused = ""  # the model that turned out worse, until the need changes
+        self._arrival: Arrival | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
-        self._not_before = 0
+        self._not_before = self._origin = 0
 
     async def run(self, origin: int) -> None:
         """From the run's start to its end: an inference at each tick, a download whenever another model fits."""
-        device, need = self._device, ""
-        tick = origin + device.phase_ns
+        self._origin = origin
+        tick = origin + self._device.phase_ns
         while tick < origin + self._plan.duration_ns:
             await sleep_until(tick)
-            wanted = _current(device.needs, tick - origin).model
-            if wanted != need:
-                self._recorder.write(records.Need(self._recorder.now(), device.host, wanted))
-                need = wanted
-            await self._infer(need)
-            if self._may_download(need):
-                self._count += 1
-                attachment = _current(device.attachments, self._recorder.now() - origin)
-                self._download = asyncio.create_task(self._replace(need, attachment, f"{device.host}-{self._count}"))
-            tick += device.infer_interval_ns
+            self._notice(_current(self._device.needs, tick - origin).model)
+            self._swap_to_what_is_loaded()
+            await self._infer()
+            if self._trial and len(self._seen) == trial.IMAGES:
+                self._start(self._judge(self._trial))
+                self._trial = None
+            if self._may_download():
+                attachment = _current(self._device.attachments, self._recorder.now() - origin)
+                self._start(self._download(attachment))
+            tick += self._device.infer_interval_ns
         await sleep_until(origin + self._plan.duration_ns)
-        if self._download is not None:
-            await asyncio.wait([self._download], timeout=DRAIN_NS / 10**9)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=DRAIN_NS / 10**9)
 
-    def _may_download(self, need: str) -> bool:
-        busy = self._download is not None and not self._download.done()
-        return need != self._running.model and not busy and self._recorder.now() >= self._not_before
-
-    async def _infer(self, need: str) -> None:
-        running, began = self._running, self._recorder.now()
-        images, labels = self._held_out.draw(need, self._random, 1)
-        correct = _accuracy(running, images, labels) == 1.0
-        # With a real clock computing has taken time: it is part of what the device would have taken
-        await sleep_until(began + running.variant.macs * 10**9 // self._device.macs_per_s)
-        now = self._recorder.now()
-        self._recorder.write(
-            records.Inference(now, self._device.host, running.model, running.variant.name, need, correct)
-        )
-
-    async def _replace(self, model: str, attachment: Attachment, download: str) -> None:
-        """Downloads a model and swaps to it; a failure is recorded, and tried again one deadline later."""
-        edge = f"{attachment.gnb}-edge"
-        began = self._recorder.now()
-        limit = self._device.deadline_ns
-        self._recorder.write(records.Requested(began, self._device.host, download, model, edge, limit))
-        try:
-            manifest, variant, received = await self._fetch(model, attachment, edge, download, began)
-            fetched = self._recorder.now()
-            net = self._factory.build(manifest, variant, self._blocks_of(manifest, variant))
-            await sleep_until(fetched + variant.bytes * 10**9 // self._device.load_bytes_per_s)
-        except (DownloadFailed, codec.BlockError) as error:
-            now = self._recorder.now()
-            self._recorder.write(records.Failed(now, self._device.host, download, model, str(error)))
-            self._not_before = now + limit
+    def _notice(self, need: str) -> None:
+        if need == self._need:
             return
-        now = self._recorder.now()
-        late = now - began > limit
-        done = records.Completed(now, self._device.host, download, model, variant.name, received, now - began, not late)
-        self._recorder.write(done)
-        self._swap(Running(model, variant, net), download)
+        self._note(records.Need, need)
+        self._need, self._refused, self._trial = need, "", None
+        self._seen.clear()
+
+    async def _infer(self) -> None:
+        running, need, began = self._running, self._need, self._recorder.now()
+        images, labels = self._held_out.draw(need, self._random, 1)
+        self._seen.append((images, labels))
+        correct = all(_right(running, images, labels))
+        # With a real clock computing has taken time: it is part of what the device would have taken
+        await sleep_until(began + self._inferring_ns(running))
+        self._note(records.Inference, running.model, running.variant.name, need, correct)
+
+    def _inferring_ns(self, running: Running) -> int:
+        return running.variant.macs * 10**9 // self._device.macs_per_s
+
+    # A download
+
+    def _may_download(self) -> bool:
+        fits = self._need in (self._running.model, self._refused)
+        return not fits and self._arrival is None and self._recorder.now() >= self._not_before
+
+    async def _download(self, attachment: Attachment) -> None:
+        """Downloads the model that fits and swaps to it; a failure is recorded, and tried again one deadline later."""
+        self._count += 1
+        model, before, download = self._need, self._running, f"{self._device.host}-{self._count}"
+        began, limit = self._recorder.now(), self._device.deadline_ns
+        self._note(records.Requested, download, model, f"{attachment.gnb}-edge", limit)
+        self._trial = None
+        receiver = self._receiver(model, attachment, download, began)
+        self._arrival = arrival = self._arriving(receiver, model, download, began)
+        try:
+            new = await arrival.finish()
+        except (DownloadFailed, codec.BlockError) as error:
+            self._stored = receiver.objects  # what has come need not come again
+            self._not_before = self._recorder.now() + limit
+            self._note(records.Failed, download, model, str(error))
+            return
+        finally:
+            self._arrival = None
+        latency = self._recorder.now() - began
+        done = download, model, new.variant.name, receiver.bytes, latency, latency <= limit
+        self._note(records.Completed, *done)
+        self._stored = receiver.objects
+        if self._may_swap(model):
+            self._swap(new, download)
+            images, labels = self._held_out.draw(model, self._probe, PROBE_IMAGES)
+            accuracies = (float(np.mean(_right(one, images, labels))) for one in (before, new))
+            self._note(records.Swapped, download, model, new.variant.name, *accuracies)
+
+    def _receiver(self, model: str, attachment: Attachment, download: str, began: int) -> Receiver:
+        """The edge library of the cell is asked first, then those that it asks itself."""
+        device, gnb = self._device, attachment.gnb
+
+        def ask() -> delivery.Ask:
+            since = self._recorder.now() - self._origin
+            return delivery.Ask(
+                download=download,
+                model=model,
+                time_left_ns=device.deadline_ns - (self._recorder.now() - began),
+                channel_bps=channel.rate_bps(self._plan, device, gnb, since),
+                # A half for the model that runs, a half for the next one: so there is always room for both
+                memory_bytes=device.memory_bytes // 2,
+                macs_per_s=device.macs_per_s,
+                infer_interval_ns=device.infer_interval_ns,
+                slice=device.slice,
+                have=[],
+                round_trip_ns=channel.round_trip_ns(self._plan, device, gnb, since),
+                load_bytes_per_s=device.load_bytes_per_s,
+                energy_per_mac_j=device.energy_per_mac_j,
+                power_w=device.power_w,
+            )
+
+        def note(kind: Any, *figures: Any) -> None:
+            self._note(kind, download, *figures)
+
+        edge = self._library(f"{gnb}-edge")
+        tiers = [Tier(host, (self._address(host), LIBRARY_PORT)) for host in (edge.host, *edge.upstream)]
+        return Receiver(self._http, tiers, device.retry_ns, self._plan.models[model], self._stored, ask, note)
+
+    def _arriving(self, receiver: Receiver, model: str, download: str, began: int) -> Arrival:
+        def make(variant: Variant) -> Running:
+            assert receiver.manifest is not None
+            return self._running_of(receiver.manifest, variant, receiver.objects)
+
+        def note(kind: Any, *figures: Any) -> None:
+            self._note(kind, download, *figures)
+
+        return Arrival(receiver, make, self._device, download, model, self._running, began, self._recorder.now, note)
+
+    # Swaps: one assignment, so no inference sees half a model
+
+    def _may_swap(self, model: str) -> bool:
+        """Not to what turned out worse meanwhile, nor away from the model that fits what is seen now."""
+        return model != self._refused and (model == self._need or self._running.model != self._need)
+
+    def _swap_to_what_is_loaded(self) -> None:
+        """Just before an inference: to the best part of a download that is loaded by now."""
+        arrival = self._arrival
+        if arrival is None or arrival.loaded is None or not self._may_swap(arrival.model):
+            return
+        if (arrival.model, arrival.loaded.name) != (self._running.model, self._running.variant.name):
+            self._swap(arrival.make(arrival.loaded), arrival.download)
 
     def _swap(self, new: Running, download: str) -> None:
-        """Between two inferences: one assignment, so no inference sees half a model."""
-        images, labels = self._held_out.draw(new.model, self._probe, PROBE_IMAGES)
-        before, after = _accuracy(self._running, images, labels), _accuracy(new, images, labels)
+        if self._trial is None or self._trial.download != download:
+            self._trial = Trial(download, self._running)
         self._running = new
-        now = self._recorder.now()
-        swapped = records.Swapped(now, self._device.host, download, new.model, new.variant.name, before, after)
-        self._recorder.write(swapped)
+        self._keep_what_is_needed()
 
-    async def _fetch(
-        self, model: str, attachment: Attachment, edge: str, download: str, began: int
-    ) -> tuple[Manifest, Variant, int]:
-        """The manifest, the variant that the library chose, and the bytes that came. Raises DownloadFailed."""
-        ask = delivery.Ask(
-            download=download,
-            model=model,
-            time_left_ns=self._device.deadline_ns - (self._recorder.now() - began),
-            channel_bps=min(self._rate_down(f"{attachment.gnb}-radio"), self._rate_down(f"{self._device.host}-link")),
-            memory_bytes=self._device.memory_bytes,
-            macs_per_s=self._device.macs_per_s,
-            infer_interval_ns=self._device.infer_interval_ns,
-            slice=self._device.slice,
-            have=sorted(self._blocks),
+    async def _judge(self, on_trial: Trial) -> None:
+        """Both models on the images that were seen last; the old one comes back where the new one is worse."""
+        old, new = on_trial.old, self._running
+        images, labels = (torch.cat(column) for column in zip(*self._seen, strict=True))
+        before, after = _right(old, images, labels), _right(new, images, labels)
+        await sleep_ns(len(labels) * (self._inferring_ns(old) + self._inferring_ns(new)))
+        if trial.is_worse(before, after) and self._running is new:
+            self._running, self._refused = old, new.model
+            self._keep_what_is_needed()
+            outcome = old.model, old.variant.name, len(labels), sum(before), sum(after)
+            self._note(records.RolledBack, on_trial.download, new.model, new.variant.name, *outcome)
+
+    def _keep_what_is_needed(self) -> None:
+        needed = self._sold_with | self._running.objects | (self._trial.old.objects if self._trial else frozenset())
+        self._stored = {digest: data for digest, data in self._stored.items() if digest in needed}
+
+    # What the plan says
+
+    def _from_factory(self) -> Running:
+        """The base model in the variant that fits the device best, as it was sold."""
+        device = self._device
+        limits = Limits(
+            memory_bytes=device.memory_bytes // 2,
+            macs_per_s=device.macs_per_s,
+            infer_interval_ns=device.infer_interval_ns,
+            rate_bps=0,
+            time_left_ns=0,
+            have=frozenset(),
+            energy_per_mac_j=device.energy_per_mac_j,
+            power_w=device.power_w,
         )
-        try:
-            offer, objects, received = await self._stream(edge, ask)
-            manifest_digest = self._plan.models[model]
-            for digest in (d for d in offer.objects if d not in objects):
-                objects[digest] = await self._from_upper_tier(edge, model, digest, download)
-                received += len(objects[digest])
-        except (http11.HttpError, delivery.BrokenStream, OSError) as error:
-            raise DownloadFailed(f"{edge}: {error!r}") from None
-        self._blocks |= objects
-        manifest = Manifest.from_json(self._blocks[manifest_digest])
-        return manifest, manifest.variant(offer.variant), received
+        manifest, variant, objects = self._factory.base(device.application, limits)
+        self._stored = dict(objects)
+        return self._running_of(manifest, variant, self._stored)
 
-    async def _stream(self, edge: str, ask: delivery.Ask) -> tuple[delivery.Offer, dict[str, http11.Data], int]:
-        """The offer and the objects that arrived unbroken; each broken one is recorded."""
-        address = self._address(edge), LIBRARY_PORT
-        objects: dict[str, http11.Data] = {}
-        received = 0
-        async with (
-            asyncio.timeout(DOWNLOAD_LIMIT_S),
-            self._http.request("POST", address, delivery.PATH, msgspec.json.encode(ask)) as answer,
-        ):
-            if answer.status != 200:
-                text = bytes(await answer.read()).decode(errors="replace")
-                raise DownloadFailed(f"{edge}: answered {answer.status}: {text[:200]}")
-            stream = delivery.frames(answer)
-            head, data = await anext(stream)
-            offer = msgspec.json.decode(data, type=delivery.Offer)
-            self._recorder.write(records.FirstByte(self._recorder.now(), self._device.host, ask.download))
-            async for head, data in stream:
-                received += len(data)
-                if not head.error and delivery.digest_of(data) == head.object:
-                    objects[head.object] = data
-                else:
-                    self._reject(ask.download, head.object, edge, head.error or "other bytes than the digest promises")
-        return offer, objects, received
-
-    async def _from_upper_tier(self, edge: str, model: str, digest: str, download: str) -> http11.Data:
-        """An object that the edge could not give. Raises DownloadFailed."""
-        name, _, _ = model.partition("@")
-        for host in self._library(edge).upstream:
-            try:
-                return await fetch(self._http, (self._address(host), LIBRARY_PORT), name, digest)
-            except Unavailable as error:
-                self._reject(download, digest, host, str(error))
-        raise DownloadFailed(f"no tier has {digest} unbroken")
-
-    def _blocks_of(self, manifest: Manifest, variant: Variant) -> dict[str, bytes]:
-        """What a variant is built from, as safetensors wants it."""
-        wanted = [block.digest for block in manifest.blocks_of(variant)]
-        return {digest: bytes(self._blocks[digest]) for digest in wanted if digest in self._blocks}
-
-    def _reject(self, download: str, digest: str, source: str, reason: str) -> None:
-        now = self._recorder.now()
-        self._recorder.write(records.BlockRejected(now, self._device.host, download, digest, source, reason))
+    def _running_of(self, manifest: Manifest, variant: Variant, objects: Mapping[str, Data]) -> Running:
+        """Raises BlockError."""
+        blocks = manifest.blocks_of(variant)
+        # As bytes, since safetensors wants them
+        made_from = {block.digest: bytes(objects[block.digest]) for block in blocks if block.digest in objects}
+        net = self._factory.build(manifest, variant, made_from)
+        return Running(manifest.model, variant, net, frozenset({self._plan.models[manifest.model], *made_from}))
 
     # Looked up when they are needed: a table of all nodes for each device would fill the memory.
     def _address(self, host: str) -> str:
@@ -218,22 +262,19 @@ class UserEquipment:
     def _library(self, host: str) -> Library:
         return next(library for library in self._plan.libraries if library.host == host)
 
-    def _rate_down(self, link: str) -> int:
-        """The second end is the one nearer to the core."""
-        return next(entry for entry in self._plan.links if entry.name == link).ends[1].shape.rate_bps
+    def _note(self, kind: Any, *figures: Any) -> None:
+        self._recorder.write(kind(self._recorder.now(), self._device.host, *figures))
 
-    def _from_factory(self) -> Running:
-        """The base model in the variant that fits the device best, as it was sold."""
-        device = self._device
-        limits = Limits(device.memory_bytes, device.macs_per_s, device.infer_interval_ns, 0, 0, frozenset())
-        manifest, variant, blocks = self._factory.base(device.application, limits)
-        self._blocks |= blocks
-        return Running(device.application, variant, self._factory.build(manifest, variant, blocks))
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
 
-def _accuracy(running: Running, images: torch.Tensor, labels: torch.Tensor) -> float:
+def _right(running: Running, images: torch.Tensor, labels: torch.Tensor) -> list[bool]:
+    """Of each image whether the model has it right."""
     with torch.inference_mode():
-        return float((running.net(images).argmax(1) == labels).double().mean())
+        return list(map(bool, running.net(images).argmax(1) == labels))
 
 
 def _current(timeline: list[_Entry], time_ns: int) -> _Entry:

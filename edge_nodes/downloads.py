@@ -1,48 +1,65 @@
-"""A library's answers to devices: reserves a session, chooses the variant, and streams the blocks that the device lacks."""
+"""A library's answers to devices: reserves a session, chooses the variant, and streams the blocks that the device lacks.
+
+The manifest leaves before the controller has been asked. While the blocks leave, what the device has acknowledged tells whether the
+rest still arrives in time; where it does not, the plan is cut (`deadline`, `sending`).
+"""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from aiohttp import web
 
 from edge_nodes import delivery, http11
+from edge_nodes.deadline import Course
 from edge_nodes.http11 import Data
-from edge_nodes.manifest import Manifest
-from edge_nodes.policies import COMPRESSION, TRANSFER_SHARE, Choice, Limits, NothingFits
+from edge_nodes.manifest import Block, Manifest, Variant
+from edge_nodes.policies import Choice, Limits, NothingFits, compression, rate_for, sending_order
+from edge_nodes.sending import Channel, Stream, send_blocks
+from edge_nodes.sending import Unavailable as Unavailable
 from edge_nodes.sessions import Grant, Northbound, Refused
+from edge_nodes.store import Source
 from scenarios import records
 from scenarios.plan import Plan
+from scenarios.quantity import about
+
+DEADLINE_AWARE = {"adaptive"}  # policies that care for the deadline, so that what they chose may be cut to keep it
 
 
-class Unavailable(Exception):
-    """No tier has the object, or none has it unbroken; the message says what each of them said."""
+class Asked(NamedTuple):
+    """A request that can be answered."""
+
+    ask: delivery.Ask
+    deadline_ns: int
+    manifest: Manifest
+    text: Data  # of the manifest
+    wanted: Choice  # if the channel were the device's alone
+
+
+class Models(Protocol):
+    """The part of a tier that is needed."""
+
+    async def text(self, model: str) -> Data: ...
+    async def manifest(self, model: str) -> Manifest: ...
+    async def open(self, name: str, digest: str) -> Source: ...
 
 
 class Downloads:
-    """What one tier at `host` does for devices; `object(name, digest)` gives its objects."""
+    """What one tier at `host` does for devices."""
 
     def __init__(
-        self,
-        plan: Plan,
-        host: str,
-        object: Callable[[str, str], Coroutine[Any, Any, Data]],
-        recorder: records.Recorder,
-        northbound: Northbound,
+        self, plan: Plan, host: str, models: Models, recorder: records.Recorder, northbound: Northbound
     ) -> None:
-        self._plan, self._host, self._object, self._recorder, self._northbound = (
-            plan,
-            host,
-            object,
-            recorder,
-            northbound,
-        )
+        self._plan, self._host, self._models, self._recorder = plan, host, models, recorder
+        self._northbound = northbound
         self._address = next(entry.ip for entry in plan.hosts if entry.name == host)
-        self._compression = COMPRESSION[plan.policies.compression]
+        self._compression = compression(plan.policies.compression)
         self._background: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
+        now = self._recorder.now()
         try:
             ask = msgspec.json.decode(await request.read(), type=delivery.Ask)
         except (ValueError, RecursionError) as error:
@@ -50,75 +67,81 @@ class Downloads:
         if ask.model not in self._plan.models:
             return web.Response(status=404, text=f"no model {ask.model}")
         try:
-            return await self._deliver(request, ask)
+            text, manifest = await self._models.text(ask.model), await self._models.manifest(ask.model)
+            asked = Asked(ask, now + ask.time_left_ns, manifest, text, self._wanted(manifest, ask))
         except (Unavailable, NothingFits) as error:
             return web.Response(status=503, text=str(error))
+        except KeyError as error:
+            return web.Response(status=404, text=str(error.args[0]))
+        return await self._deliver(request, asked)
 
-    async def _deliver(self, request: web.Request, ask: delivery.Ask) -> web.StreamResponse:
-        began = self._recorder.now()
-        name, _, _ = ask.model.partition("@")
-        manifest_digest = self._plan.models[ask.model]
-        manifest = Manifest.from_json(await self._object(name, manifest_digest))
-        grant, why = await self._reserve(str(request.remote), ask, manifest)
-        try:
-            left = ask.time_left_ns - (self._recorder.now() - began)
-            choice = self._compression.choose(
-                manifest, _limits(ask, grant.rate_bps if grant else ask.channel_bps, left)
-            )
-            reason = choice.reason if grant else f"{choice.reason}; no session: {why}"
-            self._record_choice(ask, choice, grant.id if grant else "", reason)
-            return await self._stream(request, name, manifest_digest, manifest, choice, ask)
-        finally:
-            if grant:
-                self._later(self._northbound.delete(grant.id))
+    def _wanted(self, manifest: Manifest, ask: delivery.Ask) -> Choice:
+        """Raises NothingFits; KeyError where the device names what is not there."""
+        if not ask.variant:
+            return self._compression.choose(manifest, _limits(ask, ask.channel_bps, ask.time_left_ns))
+        variant = manifest.variant(ask.variant)
+        missing = sum(block.bytes for block in manifest.blocks_of(variant, ask.have))
+        return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, asked for")
 
-    def _record_choice(self, ask: delivery.Ask, choice: Choice, session: str, reason: str) -> None:
-        now, variant = self._recorder.now(), choice.variant.name
-        event = records.Chosen(now, self._host, ask.download, variant, choice.missing_bytes, session, reason)
-        self._recorder.write(event)
+    async def _deliver(self, request: web.Request, asked: Asked) -> web.StreamResponse:
+        """A session, the choice, and the stream. Once the manifest is under way there is no other answer."""
+        ask, digest = asked.ask, self._plan.models[asked.ask.model]
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        async with http11.body_of(request) as send:
+            stream = Stream(send)
+            if digest not in ask.have:
+                offset = ask.resume.offset if ask.resume and ask.resume.object == digest else 0
+                await stream.part(digest, memoryview(asked.text)[offset:], offset, len(asked.text))
+            grant, why = await self._reserve(str(request.remote), asked)
+            try:
+                await self._stream(request, stream, asked, grant, why)
+            finally:
+                if grant:
+                    self._later(self._northbound.delete(grant.id))
+        await response.write_eof()
+        return response
 
-    async def _reserve(self, device_ip: str, ask: delivery.Ask, manifest: Manifest) -> tuple[Grant | None, str]:
-        """A session at the rate that brings the best variant for the device in time."""
-        wanted = COMPRESSION["device"].choose(manifest, _limits(ask, ask.channel_bps, ask.time_left_ns))
-        seconds = max(ask.time_left_ns, 1) / 10**9 * TRANSFER_SHARE
-        rate = min(ask.channel_bps, max(1, int(8 * wanted.missing_bytes / seconds)))
+    async def _reserve(self, device_ip: str, asked: Asked) -> tuple[Grant | None, str]:
+        """A session at the rate that brings in time what would be chosen if the channel were the device's alone."""
+        ask = asked.ask
+        rate = rate_for(asked.wanted, _limits(ask, ask.channel_bps, ask.time_left_ns))
         duration = -(-max(ask.time_left_ns, 1) // 10**9)
         try:
             return await self._northbound.create(device_ip, self._address, ask.slice, rate, duration), ""
         except Refused as error:
             return None, str(error)
 
-    async def _stream(
-        self,
-        request: web.Request,
-        name: str,
-        manifest_digest: str,
-        manifest: Manifest,
-        choice: Choice,
-        ask: delivery.Ask,
-    ) -> web.StreamResponse:
-        wanted = [block.digest for block in manifest.blocks_of(choice.variant, ask.have)]
-        digests = [digest for digest in (manifest_digest,) if digest not in ask.have] + wanted
-        pulls = [asyncio.create_task(self._object(name, digest)) for digest in digests]
-        response = web.StreamResponse()
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        async with http11.body_of(request) as send:
+    async def _stream(self, request: web.Request, stream: Stream, asked: Asked, grant: Grant | None, why: str) -> None:
+        """The offer, the blocks and the end."""
+        ask, rate = asked.ask, grant.rate_bps if grant else asked.ask.channel_bps
+        choice = asked.wanted if ask.variant else self._choose(asked, rate)
+        reason = choice.reason if grant else f"{choice.reason}; no session: {why}"
+        self._record(records.Chosen, ask, choice.variant.name, choice.missing_bytes, grant.id if grant else "", reason)
+        await stream.note(delivery.Offer(choice.variant.name))
+        air = ask.resume.object if ask.resume else ""
+        order = _in_order(asked.manifest, choice.variant, ask.have, air)
+        course = Course(asked.manifest, choice.variant, order, ask.have)
+        channel = Channel(
+            request.get_extra_info("socket"), self._recorder.now, asked.deadline_ns, rate, ask.load_bytes_per_s
+        )
+        may_be_cut = not ask.variant and self._plan.policies.compression in DEADLINE_AWARE
+        fetch = partial(self._models.open, ask.model)
+        sent = await send_blocks(stream, course, fetch, channel if may_be_cut else None, ask.resume)
+        cut = ""
+        if course.variant is not choice.variant:
+            cut = f"{about(channel.rate_bps, 'rate')} of {about(rate, 'rate')}"
+            cut = f"{cut}; {course.variant.name} instead of {choice.variant.name}"
+            self._record(records.Cut, ask, choice.variant.name, course.variant.name, choice.missing_bytes, sent, cut)
+        await stream.note(delivery.End(course.variant.name, cut))
 
-            async def chunk(head: bytes, data: Data = b"") -> None:
-                await send(b"%x\r\n" % (len(head) + len(data)), head, data, b"\r\n")
+    def _choose(self, asked: Asked, rate_bps: int) -> Choice:
+        left = asked.deadline_ns - self._recorder.now()
+        return self._compression.choose(asked.manifest, _limits(asked.ask, rate_bps, left))
 
-            offer = msgspec.json.encode(delivery.Offer(choice.variant.name, digests))
-            await chunk(delivery.frame_head("offer", len(offer)), offer)
-            for digest, pull in zip(digests, pulls, strict=True):
-                try:
-                    data = await pull
-                except Unavailable as error:
-                    await chunk(delivery.error_frame(digest, str(error)))
-                else:
-                    await chunk(delivery.frame_head(digest, len(data)), data)
-        await response.write_eof()
-        return response
+    def _record(self, kind: Callable[..., records.Event], ask: delivery.Ask, *figures: Any) -> None:
+        self._recorder.write(kind(self._recorder.now(), self._host, ask.download, *figures))
 
     def _later(self, work: Any) -> None:
         task = asyncio.create_task(work)
@@ -127,4 +150,20 @@ class Downloads:
 
 
 def _limits(ask: delivery.Ask, rate_bps: int, time_left_ns: int) -> Limits:
-    return Limits(ask.memory_bytes, ask.macs_per_s, ask.infer_interval_ns, rate_bps, time_left_ns, frozenset(ask.have))
+    return Limits(
+        memory_bytes=ask.memory_bytes,
+        macs_per_s=ask.macs_per_s,
+        infer_interval_ns=ask.infer_interval_ns,
+        rate_bps=rate_bps,
+        time_left_ns=time_left_ns,
+        have=frozenset(ask.have),
+        round_trip_ns=ask.round_trip_ns,
+        load_bytes_per_s=ask.load_bytes_per_s,
+        energy_per_mac_j=ask.energy_per_mac_j,
+        power_w=ask.power_w,
+    )
+
+
+def _in_order(manifest: Manifest, variant: Variant, have: Collection[str], air: str) -> list[Block]:
+    """The blocks of a variant that a device lacks; what was in the air comes first."""
+    return sorted(sending_order(manifest, variant, have), key=lambda block: block.digest != air)

@@ -4,13 +4,27 @@ Running a network changes nothing in it. So it is built once for all devices tha
 5 MB for each.
 """
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
 
 from edge_nodes import codec
+from edge_nodes.delivery import digest_of
 from edge_nodes.elastic import Compact
 from edge_nodes.manifest import Manifest, Variant
 from edge_nodes.policies import DeviceFit, Limits
+
+
+class Running(NamedTuple):
+    """A model that a device runs, or could run at once, and the objects that it was made from."""
+
+    model: str
+    variant: Variant
+    net: Callable[[Tensor], Tensor]
+    objects: frozenset[str]
 
 
 class Factory:
@@ -22,12 +36,14 @@ class Factory:
         self.base = cache(self._base)
 
     def _base(self, application: str, limits: Limits) -> tuple[Manifest, Variant, dict[str, bytes]]:
-        """The base model in the variant that fits a device best, with the blocks that make it; not to be changed."""
-        manifest = Manifest.load(self._folder / "manifests" / f"{application}.json")
+        """The base model in the variant that fits a device best, with its manifest and blocks by digest; not to be changed."""
+        text = (self._folder / "manifests" / f"{application}.json").read_bytes()
+        manifest = Manifest.from_json(text)
         variant = DeviceFit().choose(manifest, limits).variant
         store = self._folder / "blocks"
         names = [block.digest for block in manifest.blocks_of(variant)]
-        return manifest, variant, {name: (store / name.removeprefix("sha256:")).read_bytes() for name in names}
+        blocks = {name: (store / name.removeprefix("sha256:")).read_bytes() for name in names}
+        return manifest, variant, {digest_of(text): text, **blocks}
 
     def build(self, manifest: Manifest, variant: Variant, blocks: dict[str, bytes]) -> Compact:
         """The network that blocks make, which were verified when they came. Raises BlockError when one is missing."""

@@ -6,10 +6,12 @@ where it stays, and wakes us for as much of it as the TCP window allows. A serve
 """
 
 import asyncio
+import os
 import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import BinaryIO
 
 import numpy as np
 from aiohttp import web
@@ -22,10 +24,42 @@ _LONGEST_LINE = 1 << 16
 _CONNECTIONS = 8  # to one server at once
 _MOST_AWAITED = 1 << 18  # bytes that come before we are woken
 _LOOK_AGAIN = 1 << 20  # bytes after which the window may have grown
+_PASSED_ON = 1 << 13  # bytes of a long body that are rather passed on together
 
 
 class HttpError(Exception):
     """The other side ended in the middle of a response, or does not speak HTTP/1.1."""
+
+
+class Extent:
+    """A part of a file, which the kernel sends without bringing it here; `bytes(extent)` reads it."""
+
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        self._file, self._start, self._length = file, start, length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __bytes__(self) -> bytes:
+        """Raises OSError where the file has become shorter."""
+        data = os.pread(self._file.fileno(), self._length, self._start)
+        if len(data) < self._length:
+            raise OSError("a file ends early")
+        return data
+
+    def shortened(self, length: int) -> "Extent":
+        """The first `length` bytes of it."""
+        return Extent(self._file, self._start, length)
+
+    async def send_to(self, receiver: socket.socket) -> None:
+        """Raises OSError, also where the file has become shorter."""
+        loop = asyncio.get_running_loop()
+        sent = await loop.sock_sendfile(receiver, self._file, self._start, self._length)
+        if sent < self._length:
+            raise OSError(f"a file ends {self._length - sent} bytes early")
+
+
+Body = Data | Extent
 
 
 class Client:
@@ -54,6 +88,10 @@ class Client:
                 self._idle[address].append(connection)
             else:
                 connection.close()
+
+    async def open_ahead(self, address: Address) -> None:
+        """Sees to it that there is a connection for a request to come, unless one is in use. Raises OSError."""
+        self._idle[address].append(await self._connection_to(address))
 
     async def _connection_to(self, address: Address) -> "_Connection":
         idle = self._idle[address]
@@ -88,7 +126,9 @@ class _Connection(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None
         self._awaited = 1  # bytes that come before we are woken
         self._most_awaited = self._look_at = 0
+        self._fills = True  # whether we are woken when the place is full, or with the first bytes of it
         self.is_open = True
+        self.received = 0  # bytes, so far
 
     def send(self, data: bytes) -> None:
         self._transport.write(data)
@@ -109,22 +149,41 @@ class _Connection(asyncio.BufferedProtocol):
             held = bytes(self._view[self._start : self._end])
             self._view[: len(held)] = held
             self._start, self._end = 0, len(held)
+            self._await(1)
             await self._more()
 
-    async def fill(self, place: memoryview) -> None:
-        """Fills a place with what comes next. Raises HttpError."""
+    async def fill(self, place: memoryview) -> int:
+        """Fills a place with what comes next. Gives how much of it: all, unless the connection ends before."""
         held = min(self._end - self._start, len(place))
         place[:held] = self._view[self._start : self._start + held]
         self._start += held
         self._place = place[held:]
         self._look_at = len(self._place)
         try:
-            while self._place:
+            while self._place and self.is_open:
                 self._start = self._end = 0
                 self._await_most_of_the_place()
                 await self._more()
+            return len(place) - len(self._place)
         finally:
             self._place = memoryview(b"")
+
+    async def receive(self, place: memoryview, awaited: int) -> int:
+        """Puts what comes next at the start of a place: about `awaited` bytes, at least one. Raises HttpError."""
+        held = min(self._end - self._start, len(place))
+        if held:
+            place[:held] = self._view[self._start : self._start + held]
+            self._start += held
+            return held
+        self._start = self._end = 0
+        self._place, self._fills = place, False
+        self._await(min(awaited, len(place)))
+        try:
+            while len(self._place) == len(place):
+                await self._more()
+            return len(place) - len(self._place)
+        finally:
+            self._place, self._fills = memoryview(b""), True
 
     async def _more(self) -> None:
         if not self.is_open:
@@ -146,8 +205,11 @@ class _Connection(asyncio.BufferedProtocol):
             self._look_at = left - _LOOK_AGAIN
             # The buffer is twice the window
             self._most_awaited = min(_MOST_AWAITED, ours.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 8)
-        awaited = min(left, self._most_awaited) if left > SMALL else 1
+        self._await(min(left, self._most_awaited) if left > SMALL else 1)
+
+    def _await(self, awaited: int) -> None:
         if awaited != self._awaited:
+            ours = self._transport.get_extra_info("socket")
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, awaited)
             self._awaited = awaited
 
@@ -161,11 +223,13 @@ class _Connection(asyncio.BufferedProtocol):
         return self._place or self._view[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
+        self.received += nbytes
         if self._place:
             self._place = self._place[nbytes:]
-            self._await_most_of_the_place()
-            if self._place:
-                return
+            if self._fills:
+                self._await_most_of_the_place()
+                if self._place:
+                    return
         else:
             self._end += nbytes
             if self._end == _BUFFER:
@@ -185,7 +249,17 @@ class Response:
         self._chunked = headers.get("transfer-encoding", "").lower() == "chunked"
         self._left = 0 if self._chunked else int(headers["content-length"])  # bytes of the body, or of this chunk of it
         self._chunks = 0
+        self._received = 0  # by `receive`
         self._ended = False
+
+    @property
+    def received(self) -> int:
+        """Bytes that have come by the connection: whether it still moves."""
+        return self._connection.received
+
+    def abort(self) -> None:
+        """Gives it up: whoever waits for the body finds that it has broken off."""
+        self._connection.close()
 
     @property
     def leaves_the_connection(self) -> bool:
@@ -206,15 +280,37 @@ class Response:
     async def readexactly(self, n: int) -> memoryview:
         """The next `n` bytes."""
         place = np.empty(n, np.uint8).data  # memory that nobody touches before the kernel fills it
-        done = 0
-        while done < n:
-            if not await self._has_more():
-                raise HttpError("the body ended early")
-            step = min(self._left, n - done)
-            await self._connection.fill(place[done : done + step])
-            self._left -= step
-            done += step
+        if await self.readinto(place) < n:
+            raise HttpError("the body ended early")
         return place.toreadonly()
+
+    async def readinto(self, place: memoryview) -> int:
+        """Fills a place with the next bytes. Gives how many these are: fewer than fit only where the body ends or breaks off."""
+        done = 0
+        while done < len(place) and await self._goes_on():
+            step = min(self._left, len(place) - done)
+            filled = await self._connection.fill(place[done : done + step])
+            self._left -= filled
+            done += filled
+            if filled < step:
+                break
+        return done
+
+    async def _goes_on(self) -> bool:
+        try:
+            return await self._has_more()
+        except HttpError:  # what has come is not lost
+            return False
+
+    async def receive(self, place: memoryview) -> int:
+        """Puts what has come at the start of a place, to be passed on; gives how many bytes, at least one."""
+        if not await self._has_more():
+            raise HttpError("the body ended early")
+        awaited = 1 if self._received < _MOST_AWAITED else _PASSED_ON  # the window opens first
+        received = await self._connection.receive(place[: self._left], awaited)
+        self._received += received
+        self._left -= received
+        return received
 
     async def read(self) -> Data:
         """All that is left."""
@@ -280,9 +376,12 @@ async def body_of(request: web.Request) -> AsyncIterator[Callable[..., Awaitable
     with transport.get_extra_info("socket").dup() as own:
         own.setblocking(False)
 
-        async def send(*parts: Data) -> None:
-            joined = (b"".join(parts),) if sum(map(len, parts)) <= SMALL else parts
+        async def send(*parts: Body) -> None:
+            joined = (b"".join(map(bytes, parts)),) if sum(map(len, parts)) <= SMALL else parts
             for part in joined:
-                await loop.sock_sendall(own, part)
+                if isinstance(part, Extent):
+                    await part.send_to(own)
+                else:
+                    await loop.sock_sendall(own, part)
 
         yield send

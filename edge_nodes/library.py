@@ -1,170 +1,190 @@
-"""One tier of the AI library: an HTTP service that serves models from its store and pulls what it lacks from the tiers above.
+"""One tier of the AI library: it serves models from its store, and passes on what it lacks while that arrives from above.
 
-It serves the pull part of the OCI distribution API (`/v2/<name>/manifests/<tag>`, `/v2/<name>/blobs/<digest>`), where the model
-`digits@night` is `digits` with the tag `night` and `digits` has the tag `base`, and the download stream of `delivery`.
+`Tier.open` gives any object. Over HTTP the tiers below ask for many objects by one request, which is answered by one stream of
+frames, and everybody else uses the pull endpoints of the OCI distribution specification (`registry.py`).
 """
 
 import asyncio
-import mmap
-import re
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
 
 import aiohttp
+import msgspec
 from aiohttp import web
 
-from edge_nodes import delivery, http11
-from edge_nodes.downloads import Downloads, Unavailable
-from edge_nodes.http11 import Data
-from edge_nodes.policies import CACHING
-from edge_nodes.sessions import Northbound
+from edge_nodes import delivery, http11, pulls
+from edge_nodes.clock import sleep_until
+from edge_nodes.downloads import Unavailable
+from edge_nodes.http11 import Body, Data
+from edge_nodes.manifest import Manifest, ManifestError
+from edge_nodes.pulls import RETRY_NS, Pull, Pulls, Upstream, Wanted
+from edge_nodes.store import Held, Objects, Recorder, Source
 from scenarios import records
-from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Library, Plan
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-PULL_LIMIT_S = 30.0  # after which a tier above counts as down
-
-
-class Store(Protocol):
-    """Where a tier keeps objects, by digest."""
-
-    def get(self, digest: str) -> Data | None: ...
-    def put(self, digest: str, data: Data) -> None: ...
-
-
-class Published:
-    """The central library's store: the folder that publishing has made."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        manifests = sorted((folder / "manifests").glob("*.json"))
-        self._manifests = {delivery.digest_of(file.read_bytes()): file for file in manifests}
-
-    def get(self, digest: str) -> Data | None:
-        path = self._manifests.get(digest, self._folder / "blocks" / digest.removeprefix("sha256:"))
-        if not path.exists():
-            return None
-        with path.open("rb") as file:
-            if path.stat().st_size <= http11.SMALL:
-                return file.read()
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-
-    def put(self, digest: str, data: Data) -> None:
-        raise TypeError("the central library holds what was published, nothing is put into it")
-
-
-class Cache:
-    """A bounded store; the policy says what goes when it is full."""
-
-    def __init__(self, capacity_bytes: int, policy: str) -> None:
-        self._policy = CACHING[policy](capacity_bytes)
-        self._objects: dict[str, Data] = {}
-
-    def get(self, digest: str) -> Data | None:
-        if digest in self._objects:
-            self._policy.touch(digest)
-        return self._objects.get(digest)
-
-    def put(self, digest: str, data: Data) -> None:
-        evicted = self._policy.admit(digest, len(data))
-        if evicted is not None:
-            self._objects[digest] = data
-            for old in evicted:
-                del self._objects[old]
-
-
-class Upstream(NamedTuple):
-    host: str
-    address: http11.Address
+PULL_LIMIT_S = 30.0  # after which a tier counts as down for `fetch`
+KEEP_ALIVE_S = 10**6  # connections between tiers and from devices stay as long as the run
+CATALOGUE = "/insitu/v1/catalogue"
+_MOST_WANTED = 1 << 16  # objects in one request
+_Request = Annotated[list[Wanted], msgspec.Meta(max_length=_MOST_WANTED)]
 
 
 class Tier:
-    """The service of one tier at one host."""
+    """The service of one tier at `host`. `catalogue` has the digest of each model's manifest."""
 
     def __init__(
         self,
-        plan: Plan,
-        library: Library,
-        store: Store,
-        recorder: records.Recorder,
-        http: aiohttp.ClientSession,
-        bulk: http11.Client,
+        host: str,
+        catalogue: Mapping[str, str],
+        store: Objects,
+        upstream: Sequence[Upstream],
+        client: http11.Client,
+        recorder: Recorder,
+        retry_ns: Sequence[int] = RETRY_NS,
     ) -> None:
-        addresses = {host.name: host.ip for host in plan.hosts}
-        self._plan, self._library, self._store, self._recorder, self._bulk = plan, library, store, recorder, bulk
-        self._upstream = [Upstream(name, (addresses[name], LIBRARY_PORT)) for name in library.upstream]
-        self._pulls: dict[str, asyncio.Task[Data]] = {}
-        northbound = Northbound(http, addresses["nef"], NORTHBOUND_PORT)
-        self._downloads = Downloads(plan, library.host, self.object, recorder, northbound)
+        self.host, self.catalogue, self._store, self._recorder = host, catalogue, store, recorder
+        self._pulls = Pulls(host, upstream, retry_ns, client, recorder, self._keep)
+        self._texts: dict[str, Data] = {}  # the manifests by digest: always kept, and not counted in the store's bound
+        self._manifests: dict[str, Manifest] = {}
+        self._sizes: dict[str, int] = {}  # of the objects that the manifests name
 
-    def application(self) -> web.Application:
-        app = web.Application()
-        app.router.add_get("/v2/", self._api)
-        app.router.add_get("/v2/{name}/manifests/{reference}", self._manifest)
-        app.router.add_get("/v2/{name}/blobs/{digest}", self._blob)
-        app.router.add_post(delivery.PATH, self._downloads.answer)
-        return app
+    # What it has
+
+    async def open(self, name: str, digest: str) -> Source:
+        """An object of the repository `name`, from this store or, while it arrives, from a tier above. Raises Unavailable."""
+        return await _coming(self._find(digest))
+
+    async def text(self, model: str) -> Data:
+        """The manifest of a model in the catalogue, byte for byte. Raises Unavailable."""
+        digest = self.catalogue[model]
+        if digest not in self._texts:
+            self._texts[digest] = await read(await self.open(model, digest))
+        return self._texts[digest]
+
+    async def manifest(self, model: str) -> Manifest:
+        """The manifest of a model in the catalogue. Raises Unavailable."""
+        digest, text = self.catalogue[model], await self.text(model)
+        if digest not in self._manifests:
+            try:
+                manifest = Manifest.from_json(text)
+            except ManifestError as error:
+                raise Unavailable(f"{model}: {error}") from None
+            self._manifests[digest] = manifest
+            self._sizes |= {block.digest: block.bytes for block in manifest.blocks} | {digest: len(text)}
+            self._store.models({model: [block.digest for block in manifest.blocks]})
+        return self._manifests[digest]
+
+    def size(self, digest: str) -> int | None:
+        """The bytes of an object that the manifests at hand name."""
+        return self._sizes.get(digest)
 
     async def object(self, name: str, digest: str) -> Data:
-        """An object from this store or, verified, from a tier above; many who ask at once cause one pull. Raises Unavailable."""
-        data = self._store.get(digest)
-        self._recorder.write(
-            records.Served(self._recorder.now(), self._library.host, digest, len(data or b""), data is not None)
-        )
-        if data is not None:
-            return data
-        if digest not in self._pulls:
-            task = asyncio.create_task(self._pull(name, digest))
-            self._pulls[digest] = task
-            task.add_done_callback(lambda _: self._pulls.pop(digest))
-        return await asyncio.shield(self._pulls[digest])
+        """All of an object. Raises Unavailable."""
+        return await read(await self.open(name, digest))
 
-    async def _pull(self, name: str, digest: str) -> Data:
-        said = []
-        for upstream in self._upstream:
-            try:
-                data = await fetch(self._bulk, upstream.address, name, digest)
-            except Unavailable as error:
-                now = self._recorder.now()
-                self._recorder.write(
-                    records.BlockRejected(now, self._library.host, "", digest, upstream.host, str(error))
-                )
-                said.append(f"{upstream.host}: {error}")
-            else:
-                self._store.put(digest, data)
-                return data
-        raise Unavailable("; ".join(said) or f"{self._library.host} does not have it")
+    def _find(self, digest: str) -> Source:
+        """It is on its way at the latest when this returns."""
+        if digest in self._texts:
+            found: Source | None = Held(self._texts[digest])
+        else:
+            found = self._store.get(digest)
+        size = found.bytes if found else 0
+        self._recorder.write(records.Served(self._recorder.now(), self.host, digest, size, found is not None))
+        return found or self._pulls.of(digest, self._sizes.get(digest))
 
-    async def _api(self, _: web.Request) -> web.Response:
-        return web.json_response({})
+    def _keep(self, pull: Pull) -> None:
+        self._store.put(pull.digest, pull.data, pull.asks)
 
-    async def _manifest(self, request: web.Request) -> web.StreamResponse:
-        name, reference = request.match_info["name"], request.match_info["reference"]
-        digest = reference if _DIGEST.fullmatch(reference) else self._plan.models.get(model_name(name, reference), "")
-        return await self._respond(request, name, digest, "application/vnd.insitu.model.manifest.v1+json")
+    # What it does by itself
 
-    async def _blob(self, request: web.Request) -> web.StreamResponse:
-        name, digest = request.match_info["name"], request.match_info["digest"]
-        return await self._respond(request, name, digest, "application/octet-stream")
+    async def warm_up(self) -> None:
+        """Gets the manifests, and opens connections to the tiers above: a device's first request then costs neither."""
+        await asyncio.gather(*map(self.manifest, self.catalogue), return_exceptions=True)  # failures are in the records
+        await self._pulls.open_ahead()
 
-    async def _respond(self, request: web.Request, name: str, digest: str, content_type: str) -> web.StreamResponse:
-        if not _DIGEST.fullmatch(digest):
-            return _oci_error(404, "MANIFEST_UNKNOWN", f"{name} has no such object")
+    async def prefetch(self, model: str, at_ns: int) -> None:
+        """At a time of the monotonic clock pulls what it lacks of a model, one block at a time: devices' pulls go beside it."""
+        await sleep_until(at_ns)
+        pulled, complete = 0, True
         try:
-            data = await self.object(name, digest)
-        except Unavailable as error:
-            return _oci_error(404, "BLOB_UNKNOWN", str(error))
-        headers = {"Docker-Content-Digest": digest, "Content-Type": content_type}
-        if request.method == "HEAD" or len(data) <= http11.SMALL:
-            return web.Response(body=data, headers=headers)
-        response = web.StreamResponse(headers=headers)
-        response.content_length = len(data)
+            for block in (await self.manifest(model)).blocks:
+                held = self._store.get(block.digest)
+                if held is None:
+                    pulled += len(await self.object(model, block.digest))
+        except Unavailable:
+            complete = False
+        self._recorder.write(records.Prefetched(self._recorder.now(), self.host, model, pulled, complete))
+
+    # What it serves
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get(CATALOGUE, self._catalogue), web.post(pulls.PATH, self._objects)]
+
+    async def _catalogue(self, _: web.Request) -> web.Response:
+        return web.Response(body=msgspec.json.encode(dict(self.catalogue)), content_type="application/json")
+
+    async def _objects(self, request: web.Request) -> web.StreamResponse:
+        """Objects in the order in which they were asked for. One that breaks off ends the connection."""
+        try:
+            wanted = msgspec.json.decode(await request.read(), type=_Request)
+        except (ValueError, RecursionError) as error:
+            return web.Response(status=400, text=f"not a list of objects: {error}")
+        sources = [
+            self._find(one.object) for one in wanted
+        ]  # all at once, so that what is lacking is asked for at once
+        response = web.StreamResponse()
+        response.enable_chunked_encoding()
         await response.prepare(request)
         async with http11.body_of(request) as send:
-            await send(data)
+
+            async def chunk(*parts: Body) -> None:
+                await send(b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n")
+
+            try:
+                for one, source in zip(wanted, sources, strict=True):
+                    await _send(chunk, one, source)
+            except (Unavailable, OSError):
+                return cut(request, response)
         await response.write_eof()
         return response
+
+
+async def _send(chunk: Callable[..., Any], wanted: Wanted, source: Source) -> None:
+    """The frame of an object, or of the reason why there is none. Raises Unavailable where it breaks off."""
+    try:
+        await _coming(source)
+        if wanted.offset > source.bytes:
+            raise Unavailable(f"it has {source.bytes} bytes")
+    except Unavailable as error:
+        await chunk(delivery.error_frame(wanted.object, str(error)))
+        return
+    head = delivery.frame_head(wanted.object, source.bytes - wanted.offset)
+    async for part in source.parts(wanted.offset):
+        await chunk(head, part)
+        head = b""
+    if head:  # there was nothing to follow it
+        await chunk(head)
+
+
+async def _coming(source: Source) -> Source:
+    """A source whose size is known. Raises Unavailable."""
+    if isinstance(source, Pull):
+        await source.known()
+    return source
+
+
+async def read(source: Source) -> Data:
+    """All bytes of a source. Raises Unavailable."""
+    parts = [part async for part in source.parts()]
+    if len(parts) == 1 and not isinstance(parts[0], http11.Extent):
+        return parts[0]
+    return b"".join(map(bytes, parts))
+
+
+def cut(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Ends a connection in the middle of a response, so that nobody takes for whole what is not."""
+    if request.transport is not None:
+        request.transport.abort()
+    return response
 
 
 async def fetch(bulk: http11.Client, address: http11.Address, name: str, digest: str) -> Data:
@@ -184,17 +204,9 @@ async def fetch(bulk: http11.Client, address: http11.Address, name: str, digest:
     return data
 
 
-def model_name(name: str, tag: str) -> str:
-    return name if tag == "base" else f"{name}@{tag}"
-
-
 def client(open_socket: Callable[[], Any]) -> aiohttp.ClientSession:
     """An HTTP client whose sockets are made by `open_socket`, in whatever namespace that is."""
     connector = aiohttp.TCPConnector(
         socket_factory=lambda _: open_socket(), limit=0, limit_per_host=8, keepalive_timeout=3600
     )
     return aiohttp.ClientSession(connector=connector, trust_env=False, auto_decompress=False)
-
-
-def _oci_error(status: int, code: str, message: str) -> web.Response:
-    return web.json_response({"errors": [{"code": code, "message": message}]}, status=status)

@@ -6,30 +6,34 @@ no two of them are the same.
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from msgspec.structs import replace
 
+from edge_nodes.delivery import digest_of
 from edge_nodes.http11 import Data
 from edge_nodes.manifest import Block, Manifest, Variant
+from edge_nodes.store import Held, Objects, Source
 
 TILE = 1 << 20
+BLOCK = 16_000_000  # bytes: what each tier has in memory while it passes
 SOURCE = "made of random bytes"
 
 
 def plain(model: str, size: int) -> Manifest:
-    """One block of `size` bytes, as a file is; it takes no memory and no compute, and its accuracy says nothing."""
-    block = Block(_digest(model, 0, size), size, stage=0, group=0, level=0)
+    """All in blocks of 16 MB, and as one file. It takes no memory and no compute, and its accuracy says nothing."""
     figures = {"macs": 0, "memory": 0, "accuracy": 1.0, "accuracy_se": 0.0, "accuracy_clear": 1.0}
+    lengths = [min(BLOCK, size - start) for start in range(0, size, BLOCK)]
+    file = Block(_digest(model, 0, size), size, stage=0, group=0, level=0)
+    blocks = [Block(_digest(model, n, length), length, 1, 1, level=n) for n, length in enumerate(lengths, 1)]
     variants = (
-        Variant("full", 1, 1, 1, (0,), size, pareto=True, **figures),  # type: ignore[arg-type]
+        Variant("full", 1, 1, 1, tuple(range(1, len(blocks) + 1)), size, pareto=True, **figures),  # type: ignore[arg-type]
         Variant("file", 0, 0, 0, (0,), size, **figures),  # type: ignore[arg-type]
     )
-    return Manifest(model, None, {"kind": "payload"}, (block,), variants, source=SOURCE)
+    return Manifest(model, None, {"kind": "payload"}, (file, *blocks), variants, source=SOURCE)
 
 
 def scaled(model: str, size: int, like: Manifest) -> Manifest:
@@ -56,11 +60,13 @@ def weights(manifest: Manifest) -> int:
     )
 
 
-def content(model: str, index: int, size: int) -> Iterator[Data]:
-    """The bytes of a block, by the MiB."""
+def content(model: str, index: int, size: int, offset: int = 0) -> Iterator[Data]:
+    """The bytes of a block from `offset` on, by the MiB."""
     tile = _tile(model, index)
-    for start in range(0, size, TILE):
-        yield tile[: size - start]
+    while offset < size:
+        part = tile[offset % TILE :][: size - offset]
+        yield part
+        offset += len(part)
 
 
 @cache
@@ -76,36 +82,35 @@ def _digest(model: str, index: int, size: int) -> str:
     return "sha256:" + digest.hexdigest()
 
 
-class Store(Protocol):
-    def get(self, digest: str) -> Data | None: ...
-    def put(self, digest: str, data: Data) -> None: ...
+class Made:
+    """A block to be sent, made as it is sent."""
+
+    def __init__(self, model: str, index: int, size: int) -> None:
+        self._model, self._index, self.bytes = model, index, size
+
+    async def parts(self, offset: int = 0) -> AsyncIterator[Data]:
+        for part in content(self._model, self._index, self.bytes, offset):
+            yield part
 
 
 class WithPayloads:
     """A store that has payloads beside what another one holds; `manifests` are the files of theirs."""
 
-    def __init__(self, store: Store, manifests: Iterable[Path]) -> None:
+    def __init__(self, store: Objects, manifests: Iterable[Path]) -> None:
         self._store = store
-        self._manifests: dict[str, bytes] = {}
-        self._blocks: dict[str, tuple[str, int, int]] = {}
+        self._payloads: dict[str, Source] = {}
         for file in manifests:
             text = file.read_bytes()
             manifest = Manifest.from_json(text)
-            self._manifests["sha256:" + hashlib.sha256(text).hexdigest()] = text
+            self._payloads[digest_of(text)] = Held(text)
             for index, block in enumerate(manifest.blocks):
-                self._blocks[block.digest] = manifest.model, index, block.bytes
+                self._payloads[block.digest] = Made(manifest.model, index, block.bytes)
 
-    def get(self, digest: str) -> Data | None:
-        if digest in self._manifests:
-            return self._manifests[digest]
-        if digest not in self._blocks:
-            return self._store.get(digest)
-        whole = np.empty(self._blocks[digest][2], np.uint8).data
-        done = 0
-        for part in content(*self._blocks[digest]):
-            whole[done : done + len(part)] = part
-            done += len(part)
-        return whole.toreadonly()
+    def models(self, models: dict[str, Collection[str]]) -> None:
+        self._store.models(models)
 
-    def put(self, digest: str, data: Data) -> None:
-        self._store.put(digest, data)
+    def get(self, digest: str) -> Source | None:
+        return self._payloads.get(digest) or self._store.get(digest)
+
+    def put(self, digest: str, data: Data, asks: int) -> None:
+        self._store.put(digest, data, asks)

@@ -1,15 +1,23 @@
-"""Compression and caching policies. Pure: they see figures and give a choice."""
+"""Compression policies. Pure: they see figures and give a choice."""
 
-from collections import OrderedDict
-from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+import numpy as np
+
+from edge_nodes import variants
 from edge_nodes.manifest import Manifest, Variant
+from edge_nodes.ordering import sending_order as sending_order
+from edge_nodes.transfer import Channel
+from edge_nodes.variants import Allowed, Figures, Variants
 from scenarios.quantity import about
 
-# Of the time that is left, the share in which the blocks must pass at the granted rate. The rest is for what the rate does not
-# tell: slow start, blocks that come from an upper tier, loading.
-TRANSFER_SHARE = 0.5
+FIXED = "fixed:"
+# Round trips from when a device told how much time is left until its request is at the library: it may have to connect first.
+ASKING = 1.5
+# Of the time that is left, the share on which a choice counts. The rest is for what no figure tells: jitter, losses, queues.
+COUNTED = 0.9
+# The same for a rate that is asked for: asking takes time, and the choice comes after it.
+RESERVED = 0.8
 
 
 class Limits(NamedTuple):
@@ -19,8 +27,12 @@ class Limits(NamedTuple):
     macs_per_s: int
     infer_interval_ns: int
     rate_bps: int
-    time_left_ns: int
+    time_left_ns: int  # when the device asked, less what has passed at the library since
     have: frozenset[str]
+    round_trip_ns: int = 0
+    load_bytes_per_s: int | None = None  # None: loading takes no time
+    energy_per_mac_j: float = 0.0
+    power_w: float | None = None  # what inference may draw on average; None: whatever it takes
 
 
 class Choice(NamedTuple):
@@ -35,92 +47,137 @@ class CompressionPolicy(Protocol):
 
 
 class NothingFits(Exception):
-    """No variant of the model fits the device's memory and compute."""
+    """No variant of the model fits the device, or none is what the policy sends."""
 
 
 class Full:
-    """Always the whole model, whatever the device."""
+    """Always the whole elastic model, whatever the device."""
 
     def choose(self, manifest: Manifest, limits: Limits) -> Choice:
-        return _choice(manifest, max(manifest.variants, key=lambda v: v.bytes), limits, "the whole model")
+        known = variants.of(manifest)
+        if not known.listed:
+            raise NothingFits(f"{manifest.model} has no variant that is made of blocks")
+        whole = int(known.bytes.argmax())
+        return _choice(known, whole, known.missing(limits.have), ", the whole model")
+
+
+class Fixed:
+    """Always the one variant, whatever the device."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def choose(self, manifest: Manifest, limits: Limits) -> Choice:
+        variant = next((variant for variant in manifest.variants if variant.name == self._name), None)
+        if variant is None:
+            raise NothingFits(f"{manifest.model} has no variant {self._name}")
+        missing = sum(block.bytes for block in manifest.blocks_of(variant, limits.have))
+        return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, always this variant")
 
 
 class DeviceFit:
-    """The most accurate variant that fits the device's memory and compute."""
+    """The most accurate variant that fits the device's memory, compute and power."""
 
     def choose(self, manifest: Manifest, limits: Limits) -> Choice:
-        return _choice(manifest, _best(manifest, _fitting(manifest, limits), limits), limits, "fits the device")
+        known = variants.of(manifest)
+        fitting, missing = _fitting(known, manifest.model, limits), known.missing(limits.have)
+        chosen = known.best(fitting, missing)
+        return _choice(known, chosen, missing, f", fits the device{_bound(known, chosen, limits)}")
 
 
 class Adaptive:
-    """The most accurate variant that fits the device and arrives in time at its rate; the smallest one if none does."""
+    """The most accurate variant that fits the device and arrives in time; what arrives first if none does."""
 
     def choose(self, manifest: Manifest, limits: Limits) -> Choice:
-        fitting = _fitting(manifest, limits)
-        budget = int(limits.rate_bps / 8 * TRANSFER_SHARE * limits.time_left_ns / 10**9)
-        in_time = [v for v in fitting if missing_bytes(manifest, v, limits.have) <= budget]
-        time, rate = about(limits.time_left_ns, "time"), about(limits.rate_bps, "rate")
-        if not in_time:
-            smallest = min(fitting, key=lambda v: (missing_bytes(manifest, v, limits.have), v.bytes, v.name))
-            return _choice(
-                manifest, smallest, limits, f"nothing fits {about(budget, 'size')} in {time} at {rate}; the smallest"
-            )
-        return _choice(
-            manifest, _best(manifest, in_time, limits), limits, f"of {about(budget, 'size')} that fit {time} at {rate}"
-        )
+        known = variants.of(manifest)
+        fitting, missing = _fitting(known, manifest.model, limits), known.missing(limits.have)
+        budgets = _arriving(limits, known.bytes, COUNTED)
+        in_time = fitting & (missing <= budgets)
+        if in_time.any():
+            chosen = known.best(in_time, missing)
+            fit, bound = "of {} that fit {} at {}", _bound(known, chosen, limits)
+        else:
+            chosen = known.best(fitting & (missing == missing[fitting].min()), missing)
+            fit, bound = "is the least there is, {} fit {} at {}", ""
+        budget, time, rate = max(0, int(budgets[chosen])), limits.time_left_ns, limits.rate_bps
+        why = fit.format(about(budget, "size"), about(time, "time"), about(rate, "rate"))
+        return _choice(known, chosen, missing, f" {why}{bound}")
 
 
-COMPRESSION: dict[str, CompressionPolicy] = {"full": Full(), "device": DeviceFit(), "adaptive": Adaptive()}
+COMPRESSION: dict[str, CompressionPolicy] = {
+    "full": Full(),
+    "device": DeviceFit(),
+    "adaptive": Adaptive(),
+    "file": Fixed(variants.FILE),
+}
 
 
-def missing_bytes(manifest: Manifest, variant: Variant, have: Iterable[str]) -> int:
-    return sum(block.bytes for block in manifest.blocks_of(variant, have))
+def compression(name: str) -> CompressionPolicy:
+    """The policy of a name; `fixed:VARIANT` is one for each variant. Raises KeyError."""
+    return Fixed(name.removeprefix(FIXED)) if name.startswith(FIXED) else COMPRESSION[name]
 
 
-def _fitting(manifest: Manifest, limits: Limits) -> list[Variant]:
-    fitting = [
-        v
-        for v in manifest.variants
-        if v.memory <= limits.memory_bytes and v.macs * 10**9 <= limits.macs_per_s * limits.infer_interval_ns
-    ]
-    if not fitting:
-        raise NothingFits(f"no variant of {manifest.model} fits {about(limits.memory_bytes, 'size')} of memory")
+def rate_for(choice: Choice, limits: Limits) -> int:
+    """The least rate, in bit/s and to 1 %, at which what is missing of a choice arrives in time, with time to ask for that rate;
+    at most `limits.rate_bps`, also where that is not enough."""
+    loaded = np.array([choice.variant.bytes], np.float64)
+    least, most = 0, max(1, limits.rate_bps)
+    while most - least > max(1, most // 100):
+        middle = (least + most) // 2
+        if _arriving(limits._replace(rate_bps=middle), loaded, RESERVED)[0] >= choice.missing_bytes:
+            most = middle
+        else:
+            least = middle
+    return most
+
+
+def _arriving(limits: Limits, loaded: Figures, share: float) -> Figures:
+    """How many bytes can arrive in a share of the time that is left, for each number of bytes that is loaded then; -1 where not
+    even loading is done in time."""
+    left = limits.time_left_ns * share - ASKING * limits.round_trip_ns
+    loading = loaded / limits.load_bytes_per_s * 1e9 if limits.load_bytes_per_s else np.zeros_like(loaded)
+    arriving = Channel(limits.rate_bps, limits.round_trip_ns).bytes_within(left - loading)
+    return np.where(left < loading, -1.0, arriving)
+
+
+def _fitting(known: Variants, model: str, limits: Limits) -> Allowed:
+    """The variants that a device can run. Raises NothingFits."""
+    fitting: Allowed = (known.memory <= limits.memory_bytes) & (known.macs <= min(_computed(limits), _powered(limits)))
+    if not fitting.any():
+        small = not (known.memory <= limits.memory_bytes).any()
+        what = f"{about(limits.memory_bytes, 'size')} of memory" if small else "the device's memory, compute and power"
+        raise NothingFits(f"no variant of {model} fits {what}")
     return fitting
 
 
-def _best(manifest: Manifest, variants: list[Variant], limits: Limits) -> Variant:
-    return max(variants, key=lambda v: (v.accuracy, -missing_bytes(manifest, v, limits.have), v.name))
+def _computed(limits: Limits) -> int:
+    """Multiply-accumulates that a device can do from one inference to the next."""
+    return limits.macs_per_s * limits.infer_interval_ns // 10**9
 
 
-def _choice(manifest: Manifest, variant: Variant, limits: Limits, why: str) -> Choice:
-    missing = missing_bytes(manifest, variant, limits.have)
-    return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, {why}")
+def _powered(limits: Limits) -> float:
+    """Multiply-accumulates that its power allows an inference."""
+    if limits.power_w is None or not limits.energy_per_mac_j:
+        return np.inf
+    return limits.power_w * (limits.infer_interval_ns / 1e9) / limits.energy_per_mac_j
 
 
-class Lru:
-    """Least recently used: what was not asked for the longest goes first. Keeps names and sizes, not the objects."""
-
-    def __init__(self, capacity_bytes: int) -> None:
-        self._capacity = capacity_bytes
-        self._sizes: OrderedDict[str, int] = OrderedDict()
-        self._used = 0
-
-    def touch(self, name: str) -> None:
-        """The object was asked for."""
-        self._sizes.move_to_end(name)
-
-    def admit(self, name: str, size: int) -> list[str] | None:
-        """What has to go for a new object; None when it is larger than the whole cache and stays out."""
-        if size > self._capacity:
-            return None
-        evicted = []
-        while self._used + size > self._capacity:
-            old, freed = self._sizes.popitem(last=False)
-            self._used -= freed
-            evicted.append(old)
-        self._sizes[name] = size
-        self._used += size
-        return evicted
+def _bound(known: Variants, chosen: int, limits: Limits) -> str:
+    """What of the device keeps it from the next better variant, if something does."""
+    number = known.next_better(chosen)
+    if number is None:
+        return ""
+    better, interval = known.listed[number], limits.infer_interval_ns
+    if better.memory > limits.memory_bytes:
+        return f"; {better.name} takes {about(better.memory, 'size')} of {about(limits.memory_bytes, 'size')} of memory"
+    if better.macs > _computed(limits):
+        return f"; {better.name} takes {better.macs:,} of {_computed(limits):,} MACs for an inference"
+    if better.macs > _powered(limits) and limits.power_w is not None:
+        drawn, allowed = better.macs * limits.energy_per_mac_j / interval * 1e15, limits.power_w * 1e6
+        return f"; {better.name} takes {about(drawn, 'power')} of {about(allowed, 'power')}"
+    return ""
 
 
-CACHING = {"lru": Lru}
+def _choice(known: Variants, chosen: int, missing: Figures, why: str) -> Choice:
+    variant, size = known.listed[chosen], int(missing[chosen])
+    return Choice(variant, size, f"{variant.name}: {about(size, 'size')}{why}")

@@ -39,23 +39,23 @@ def run(
     as_json: bool,
 ) -> None:
     """Run a scenario FILE in a virtual machine, or on this one."""
-    from edge_nodes import zoo
     from insitu import experiment, screen
     from insitu.native.probe import UnfitHost
+    from insitu.own_library import BrokenLibrary
     from insitu.vm.failure import MachineError
     from insitu.vm.source import KernelError
 
     if on == "host" and clock == "virtual":
         _fail(_INPUT, "--clock virtual: the host's clock is real; leave it out, or use --on vm")
     try:
-        scenario = load(file, settings, zoo.MODELS)
+        scenario = load(file, settings, experiment.shipped())
         with screen.RunProgress(scenario.name, scenario.duration // 10**9, quiet=as_json) as progress:
             command = ["insitu", *sys.argv[1:]]
             time = clock or ("real" if on == "host" else "virtual")
             result = experiment.run(scenario, file, seed, out, time, on, progress.say, progress.update, command)
     except ScenarioError as error:
         _fail(_INPUT, str(error))
-    except (experiment.FolderTaken, UnfitHost) as error:
+    except (experiment.FolderTaken, UnfitHost, BrokenLibrary) as error:
         _fail(_INPUT, str(error))
     except KeyboardInterrupt:
         _fail(130, "interrupted: the machine is ended, nothing is left of the run")
@@ -75,12 +75,12 @@ def run(
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(files: Sequence[Path]) -> None:
     """Say everything that is wrong with scenario FILES, without running them."""
-    from edge_nodes import zoo
+    from insitu import experiment
 
     wrong = False
     for file in files:
         try:
-            load(file, models=zoo.MODELS)
+            load(file, models=experiment.shipped())
         except ScenarioError as error:
             wrong = True
             click.echo(str(error), err=True)
@@ -105,7 +105,7 @@ def shell(
 
     With --topo, NAME's links are insitu's and its controller is a learning switch; `NAME,3,depth=2` gives arguments.
     """
-    from edge_nodes import zoo
+    from insitu import experiment
     from insitu import shell as shells
     from insitu.vm.failure import MachineError
     from insitu.vm.source import KernelError
@@ -121,7 +121,7 @@ def shell(
             status = shells.topology(topo, seed, clock)
         else:
             assert file is not None
-            status = shells.scenario(load(file, settings, zoo.MODELS), seed, clock)
+            status = shells.scenario(load(file, settings, experiment.shipped()), seed, clock)
     except ScenarioError as error:
         _fail(_INPUT, str(error))
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +20,8 @@ from msgspec.structs import replace
 
 from edge_nodes import payloads, zoo
 from edge_nodes.manifest import Manifest
-from insitu import cache, fidelity, remains
+from edge_nodes.variants import elastic
+from insitu import cache, fidelity, own_library, remains
 from insitu.native import machine as native
 from insitu.native import probe
 from insitu.summary import Summary, summarise
@@ -83,10 +85,19 @@ def model_library(report: Callable[[str], None]) -> Path:
     return cache.cached("library", zoo.key(), train)
 
 
+def shipped() -> dict[str, list[str]]:
+    """The models that ship, with the names of their variants."""
+    shape = zoo.ARCHITECTURE
+    sizes = product(*(range(1, most + 1) for most in (shape.stages, shape.groups, shape.levels)))
+    variants = [f"d{depth}w{width}b{bits}" for depth, width, bits in sizes]
+    return dict.fromkeys(zoo.MODELS, variants)
+
+
 def published_models(library: Path) -> planner.Published:
-    manifests = sorted((library / "manifests").glob("*.json"))
-    models = {Manifest.load(file).model: _sha256(file) for file in manifests}
-    return planner.Published(models, _sha256(library / "held_out.safetensors"))
+    manifests = {file: Manifest.load(file) for file in sorted((library / "manifests").glob("*.json"))}
+    models = {manifest.model: _sha256(file) for file, manifest in manifests.items()}
+    sizes = {manifest.model: max(variant.bytes for variant in elastic(manifest)) for manifest in manifests.values()}
+    return planner.Published(models, _sha256(library / "held_out.safetensors"), sizes)
 
 
 def payload_manifests(scenario: Scenario, library: Path) -> dict[str, Path]:
@@ -120,7 +131,7 @@ def run(
 ) -> Result:
     """Runs a scenario, which was read from `file`, in the guest or on this host (real clock only), and leaves its folder.
 
-    Raises FolderTaken, UnfitHost, KernelError or RunFailed. Ctrl-C or SIGTERM leaves nothing.
+    Raises FolderTaken, UnfitHost, BrokenLibrary, KernelError or RunFailed. Ctrl-C or SIGTERM leaves nothing.
     """
     target = _target(out, f"{scenario.name}-{seed}")
     with cleaning_up_on_signals():
@@ -128,6 +139,8 @@ def run(
         if datapath == "netdev":
             report("this host's kernel has no Open vSwitch: its userspace datapath carries the packets, and adds delay")
         library = model_library(report)
+        if own := scenario.libraries.central.models:
+            library = own_library.joined(library, own.folder)
         kernel = find_or_build(report) if on == "vm" else None
         manifests = payload_manifests(scenario, library)
         published = published_models(library)

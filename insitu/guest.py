@@ -17,8 +17,12 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from edge_nodes import clock, eager_torch, http11, library, traffic
+from edge_nodes import clock, delivery, eager_torch, http11, library, registry, store, traffic
+from edge_nodes.caching import CACHING
+from edge_nodes.downloads import Downloads
 from edge_nodes.payloads import WithPayloads
+from edge_nodes.pulls import Upstream
+from edge_nodes.sessions import Northbound
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
@@ -30,6 +34,7 @@ from topology.net import Network
 from topology.tree import Reading
 
 SECOND = 1_000_000_000
+STORES = Path("/run/stores")  # in the machine's memory, never on the host's disk
 DRAIN_S = 60.0  # in which the processes end after the run; with a real clock one that is late catches up first
 
 
@@ -74,7 +79,7 @@ class Run:
         self._phase("run")
         origin = self._start_time()
         self.recorder.write(records.Started(origin, "machine"))
-        processes.start(workers, origin)
+        processes.start([*libraries, *workers], origin)
         losses = fidelity.Losses(self.plan)
         self._follow_the_plan(network, origin)
         self._phase("end")
@@ -97,9 +102,10 @@ class Run:
         self._phase("down")
 
     def _start_time(self) -> int:
-        """Now; under the virtual clock the next full 10 s, so that what came before does not show in the run."""
+        """Now; under the virtual clock a full 10 s, so that what came before does not show in the run. The tiers have a second
+        at least to get ready for it."""
         now = time.monotonic_ns()
-        return now if self.plan.machine.clock == "real" else -(-now // (10 * SECOND)) * 10 * SECOND
+        return now if self.plan.machine.clock == "real" else -(-(now + SECOND) // (10 * SECOND)) * 10 * SECOND
 
     def _phase(self, name: str) -> None:
         """Tells the host how far the run is."""
@@ -278,24 +284,39 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
         return socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
 
     plan = run.plan
+    addresses = {host.name: host.ip for host in plan.hosts}
     recorder = records.Recorder(run.folder / "events", entry.host)
-    store = (
-        library.Cache(entry.cache_bytes, plan.policies.caching)
-        if entry.upstream
-        else WithPayloads(library.Published(run.published), run.payloads())
-    )
     http, bulk = library.client(open_socket), http11.Client(open_socket)
-    tier = library.Tier(plan, entry, store, recorder, http, bulk)
-    runner = web.AppRunner(tier.application(), access_log=None)
+    published = store.Published(run.published, entry.host, recorder)
+    objects: store.Objects = WithPayloads(published, run.payloads()) if plan.payloads else published
+    if entry.upstream:
+        policy = CACHING[plan.policies.caching](entry.cache_bytes)
+        objects = store.Store(STORES / entry.host, policy, entry.host, recorder)
+    upstream = [Upstream(name, (addresses[name], plans.LIBRARY_PORT)) for name in entry.upstream]
+    tier = library.Tier(entry.host, plan.models, objects, upstream, bulk, recorder, entry.retry_ns)
+    app = registry.application(tier)
+    northbound = Northbound(http, addresses["nef"], plans.NORTHBOUND_PORT)
+    app.router.add_post(delivery.PATH, Downloads(plan, entry.host, tier, recorder, northbound).answer)
+    runner = web.AppRunner(app, access_log=None, keepalive_timeout=library.KEEP_ALIVE_S)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", plans.LIBRARY_PORT).start()
     told_to_end = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
     channel.ready()
+    working = asyncio.create_task(work_by_itself(plan, tier, channel))
     await told_to_end.wait()
+    working.cancel()
     await http.close()
     await bulk.close()
     recorder.close()
+
+
+async def work_by_itself(plan: Plan, tier: library.Tier, channel: Channel) -> None:
+    """What a tier does without being asked, from when all tiers are up."""
+    origin = await channel.started()
+    await tier.warm_up()
+    mine = [entry for entry in plan.prefetches if entry.library == tier.host]
+    await asyncio.gather(*(tier.prefetch(entry.model, origin + entry.time_ns) for entry in mine))
 
 
 async def run_devices(run: Run, channel: Channel) -> None:
@@ -313,9 +334,9 @@ async def run_devices(run: Run, channel: Channel) -> None:
     clients = {d.host: http11.Client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
     factory = Factory(run.published)
     devices = [
-        (PayloadDevice if d.application in run.plan.payloads else UserEquipment)(
-            run.plan, d, factory, held_out, recorder, clients[d.host]
-        )
+        PayloadDevice(run.plan, d, recorder, clients[d.host])
+        if d.application in run.plan.payloads
+        else UserEquipment(run.plan, d, factory, held_out, recorder, clients[d.host])
         for d in run.plan.devices
     ]
     channel.ready()

@@ -1,5 +1,6 @@
 """The processes of a run: each is forked from one that has imported what it needs, and talks to it by two pipes."""
 
+import asyncio
 import os
 import select
 import signal
@@ -31,6 +32,16 @@ class Channel(NamedTuple):
     def wait_for_start(self) -> int:
         """The start of the run on the monotonic clock, ns."""
         return int(_ORIGIN.unpack(os.read(self.start_fd, _ORIGIN.size))[0])
+
+    async def started(self) -> int:
+        """As `wait_for_start`, while others run."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        loop.add_reader(self.start_fd, told.set)
+        try:
+            await told.wait()
+        finally:
+            loop.remove_reader(self.start_fd)
+        return self.wait_for_start()
 
 
 class Service(NamedTuple):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from edge_nodes import zoo
 from insitu import experiment
 from scenarios.load import load
 
@@ -29,7 +28,9 @@ class Outcome(NamedTuple):
 def measure(report: Callable[[str], None] = lambda _: None) -> dict[str, Any]:
     """Runs `hello.yaml`; its digest and the versions of everything that it can depend on."""
     with tempfile.TemporaryDirectory(prefix="insitu-verify-") as scratch:
-        result = experiment.run(load(HELLO, (), zoo.MODELS), HELLO, SEED, Path(scratch) / "run", report=report)
+        result = experiment.run(
+            load(HELLO, (), experiment.shipped()), HELLO, SEED, Path(scratch) / "run", report=report
+        )
         provenance = json.loads((result.folder / "provenance.json").read_text())
     return {"digest": result.summary["digest"], "versions": provenance["versions"]}
 

@@ -1,7 +1,7 @@
 """What can be wrong with a scenario although each of its parts is well written: references, sums, sizes."""
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 
 from scenarios import payloads
@@ -14,12 +14,15 @@ from scenarios.shaping import needs_wire, queue_problem, timeline, way_problem
 
 Place = tuple[str | int, ...]
 Finding = tuple[Place, str]
+Models = Mapping[str, Collection[str]]  # the names of each model's variants
 
 POLICIES = {
     "slicing": ("none", "static", "deadline"),
-    "compression": ("full", "device", "adaptive"),
-    "caching": ("lru",),
+    "caching": ("lru", "lfu", "popularity", "pinned"),
+    "prefetch": ("none", "situations"),
 }
+COMPRESSION = ("full", "device", "adaptive", "file")
+FIXED = "fixed:"  # and a variant's name: a compression policy too
 OF_PACKETS = (
     "loss",
     "bursts",
@@ -37,14 +40,17 @@ MOST_DEVICES = 2000
 MOST_CAPTURES = 32  # each has a buffer of 8 MB
 
 
-def problems(scenario: Scenario, models: Iterable[str] | None = None) -> list[Finding]:
-    """Everything that is wrong, each with its place; `models` are the published ones (None: not checked)."""
+def problems(scenario: Scenario, shipped: Models | None = None) -> list[Finding]:
+    """Everything that is wrong, each with its place; `shipped` are the models that ship (None: what names one is not checked)."""
     if too_many := list(_size(scenario)):
         return too_many  # naming them all would take long
     checks = (_names, _segments, _devices, _links, _slices, _dynamics, _traffic, _policies, _captures, _expectations)
     found = [finding for check in checks for finding in check(scenario)]
-    published = None if models is None else sorted(models)
-    return [*found, *payloads.problems(scenario, published), *_situations(scenario, published)]
+    own = scenario.libraries.central.models
+    models = None if shipped is None else {**shipped, **(own.variants if own else {})}
+    situations = _situations(scenario, None if models is None else sorted(models))
+    found += [*situations, *_models(scenario, shipped or {}), *_compression(scenario, models)]
+    return [*found, *payloads.problems(scenario, models or {})]
 
 
 def gnb_names(scenario: Scenario) -> list[str]:
@@ -325,11 +331,35 @@ def _traffic(scenario: Scenario) -> Iterator[Finding]:
             yield ("traffic", t, "during"), f"begins when the run of {show(scenario.duration, 'time')} has ended"
 
 
+def _models(scenario: Scenario, shipped: Models) -> Iterator[Finding]:
+    own = scenario.libraries.central.models
+    if own and (twice := sorted(shipped.keys() & own.variants)):
+        yield ("libraries", "central", "models"), f'the model "{twice[0]}" ships; publish yours by another name'
+
+
 def _policies(scenario: Scenario) -> Iterator[Finding]:
     for kind, known in POLICIES.items():
         name = getattr(scenario.policies, kind)
         if name not in known:
             yield ("policies", kind), _unknown(f"{kind} policy", name, known)
+
+
+def _compression(scenario: Scenario, models: Models | None) -> Iterator[Finding]:
+    """Whether the one variant that is to be sent is there, of every model that a device can need."""
+    name = scenario.policies.compression
+    if name in COMPRESSION:
+        return
+    variant = name.removeprefix(FIXED)
+    if variant == name:
+        yield (
+            ("policies", "compression"),
+            _unknown("compression policy", name, [*COMPRESSION, f"{FIXED}VARIANT"]),
+        )
+        return
+    applications = {device.application for device in scenario.devices}
+    for model in dict.fromkeys(situation.model for situation in scenario.situations):
+        if models and model in models and model.partition("@")[0] in applications and variant not in models[model]:
+            yield ("policies", "compression"), _unknown(f"variant of {model}", variant, sorted(models[model]))
 
 
 def _captures(scenario: Scenario) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ Every scalar is read as text (what it means is the schema's affair), so `name: 2
 
 import copy
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from scenarios.check import Place, problems
+from scenarios.check import Models, Place, problems
 from scenarios.schema import Network, Region, Scenario
 
 _HINTS = {
@@ -48,8 +48,8 @@ class ScenarioError(Exception):
         self.problems = list(found)
 
 
-def load(file: Path, settings: Sequence[str] = (), models: Iterable[str] | None = None) -> Scenario:
-    """Reads and checks a scenario file, with `KEY=VALUE` settings put over it; `models` are those that are published.
+def load(file: Path, settings: Sequence[str] = (), models: Models | None = None) -> Scenario:
+    """Reads and checks a scenario file, with `KEY=VALUE` settings put over it; `models` are those that ship.
 
     Raises ScenarioError."""
     root, written = _read(file)

@@ -1,6 +1,6 @@
 """What can be wrong with a scenario's payload models."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator
 
 from scenarios.quantity import show
 from scenarios.schema import Scenario
@@ -9,11 +9,11 @@ from scenarios.schema import Scenario
 MOST_BYTES = 800_000_000
 
 
-def problems(scenario: Scenario, models: Sequence[str] | None) -> Iterator[tuple[tuple[str | int, ...], str]]:
-    """Each with its place; `models` are the published ones (None: not checked)."""
+def problems(scenario: Scenario, models: Container[str]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Each with its place; `models` are the published ones."""
     asked = {situation.model for situation in scenario.situations}
     for name, payload in scenario.payloads.items():
-        if models is not None and name in models:
+        if name in models:
             yield ("payloads", name), f'"{name}" is a published model; choose another name'
         elif payload.size > MOST_BYTES:
             most = show(MOST_BYTES, "size")

@@ -9,7 +9,7 @@ from typing import Any, Literal, dataclass_transform
 
 import msgspec
 
-FORMAT = 2
+FORMAT = 3
 LIBRARY_PORT = 5000  # the customary port of an OCI registry
 NORTHBOUND_PORT = 8080
 OPENFLOW_PORT = 6653
@@ -116,6 +116,7 @@ class Library(Part):
     tier: Literal["edge", "local", "central"]
     upstream: list[str]
     cache_bytes: int  # 0: holds everything
+    retry_ns: list[int]  # the pauses before the second, third, … round over `upstream`
 
 
 class Attachment(Part):
@@ -141,12 +142,15 @@ class Device(Part):
     macs_per_s: int
     load_bytes_per_s: int
     memory_bytes: int
+    energy_per_mac_j: float
+    power_w: float | None  # what inference may draw on average
     application: str
     infer_interval_ns: int
     phase_ns: int
     image_seed: int
     slice: str
     deadline_ns: int
+    retry_ns: list[int]  # the pauses before the second, third, … attempt to get one model
     attachments: list[Attachment]
     needs: list[Need]
 
@@ -164,6 +168,14 @@ class Flow(Part):
     end_ns: int
     phase_ns: int
     queue: int
+
+
+class Prefetch(Part):
+    """At `time_ns` a library begins to pull a model that devices will ask it for."""
+
+    time_ns: int
+    library: str
+    model: str
 
 
 class Change(Part):
@@ -190,6 +202,7 @@ class Policies(Part):
     slicing: str
     compression: str
     caching: str
+    prefetch: str
 
 
 class Machine(Part):
@@ -217,6 +230,7 @@ class Plan(Part):
     slices: list[Slice]
     libraries: list[Library]
     devices: list[Device]
+    prefetches: list[Prefetch]  # in the order of their times
     flows: list[Flow]
     captures: list[Capture]
     policies: Policies

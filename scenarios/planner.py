@@ -2,7 +2,9 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,6 +13,7 @@ from scenarios import plan as p
 from scenarios.check import described_links, matching, slice_names
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, Towards
+from scenarios.prefetching import prefetches
 from scenarios.schema import Device, Scenario, Situation, Traffic
 from scenarios.shaping import Clock, needs_wire, shape, timeline
 from scenarios.tables import SECOND
@@ -20,6 +23,8 @@ GUEST_MEMORY_MB = 3072
 CAPTURED_BYTES = 256  # of each packet: every header, and the head of an HTTP request
 CAPTURED_PACKETS = 250_000  # of each capture: with the 16 bytes that pcap adds to each, at most 68 MB
 LEAST_TCP_BUFFER = 4 << 20
+RETRIES = 3
+LIBRARY_PAUSE = SECOND // 10  # at most, before a library asks the tiers above a second time; a device's is its deadline
 FILLING = 13_000_000  # ns
 MOST_TCP_BUFFER = (1 << 31) - 1  # the kernel's; TCP's window has at most 1 GiB (RFC 7323, 2.3), half of it
 HERE = LinkSpec.model_validate(
@@ -28,10 +33,12 @@ HERE = LinkSpec.model_validate(
 
 
 class Published(NamedTuple):
-    """What the plan needs to know of the library's content: SHA-256 of the manifests and of the held-out images."""
+    """What the plan needs to know of the library's content: SHA-256 of the manifests and of the held-out images, and the bytes
+    of all of a model's blocks."""
 
     models: dict[str, str]
     held_out: str
+    sizes: Mapping[str, int] = MappingProxyType({})
 
 
 def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "virtual") -> p.Plan:
@@ -39,6 +46,7 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
     slices = _slices(scenario)
     network = _Network(scenario, slices, seed, clock)
     devices = [_device(scenario, d, name, network, seed) for d in scenario.devices for name in d.names]
+    library_slice = next(entry for entry in slices if entry.name == scenario.devices[0].slice)
     return p.Plan(
         format=p.FORMAT,
         scenario=scenario.name,
@@ -53,12 +61,13 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         changes=sorted(network.changes, key=lambda change: change.time_ns),
         distributions=network.distributions,
         slices=slices,
-        libraries=_libraries(scenario),
+        libraries=_libraries(scenario, seed),
         devices=devices,
+        prefetches=prefetches(scenario, devices, library_slice.guarantee, published.sizes),
         flows=_flows(scenario, slices, seed),
         captures=[_capture(name, network.links) for name in scenario.capture],
         policies=p.Policies(**scenario.policies.model_dump()),
-        library_slice=scenario.devices[0].slice,
+        library_slice=library_slice.name,
         models={name: published.models[name] for name in sorted(published.models)},
         held_out=published.held_out,
         payloads=sorted(scenario.payloads),
@@ -70,6 +79,12 @@ def generator(seed: int, purpose: str, entity: str) -> np.random.Generator:
     key = hashlib.sha256(f"{purpose}/{entity}".encode()).digest()
     words = tuple(int.from_bytes(key[i : i + 4], "big") for i in range(0, 16, 4))
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=words)))
+
+
+def _pauses(seed: int, entity: str, first: int) -> list[int]:
+    """How long to wait before trying again, each time up to twice as long, from 1 ns on: exponential back-off with full jitter."""
+    random = generator(seed, "retries", entity)
+    return [int(random.integers(1, first << number, endpoint=True)) for number in range(RETRIES)]
 
 
 def _slices(scenario: Scenario) -> list[p.Slice]:
@@ -283,20 +298,17 @@ def _slowest_way(spec: LinkSpec) -> tuple[int, int]:
     return max(way.rate for way in ways), max(way.delay for way in ways)
 
 
-def _libraries(scenario: Scenario) -> list[p.Library]:
-    made = [p.Library(host="central", tier="central", upstream=[], cache_bytes=0)]
+def _libraries(scenario: Scenario, seed: int) -> list[p.Library]:
+    def library(host: str, tier: Literal["edge", "local", "central"], upstream: list[str], cache: int) -> p.Library:
+        pauses = _pauses(seed, host, LIBRARY_PAUSE) if upstream else []
+        return p.Library(host=host, tier=tier, upstream=upstream, cache_bytes=cache, retry_ns=pauses)
+
+    made = [library("central", "central", [], 0)]
     for region in scenario.network.regions:
         local = f"{region.name}-local"
-        made.append(
-            p.Library(host=local, tier="local", upstream=["central"], cache_bytes=scenario.libraries.local.cache)
-        )
+        made.append(library(local, "local", ["central"], scenario.libraries.local.cache))
         for gnb in region.gnbs:
-            upstream = [local, "central"]
-            made.append(
-                p.Library(
-                    host=f"{gnb.name}-edge", tier="edge", upstream=upstream, cache_bytes=scenario.libraries.edge.cache
-                )
-            )
+            made.append(library(f"{gnb.name}-edge", "edge", [local, "central"], scenario.libraries.edge.cache))
     return made
 
 
@@ -305,6 +317,7 @@ def _device(scenario: Scenario, spec: Device, name: str, network: _Network, seed
     interface, attachments = network.add_device(name, spec, gnbs)
     interval = int(SECOND / spec.infer)
     figures = DEVICE_CLASSES[spec.device_class]
+    deadline = spec.deadline or scenario.requests.deadline
     return p.Device(
         host=name,
         interface=interface,
@@ -312,12 +325,15 @@ def _device(scenario: Scenario, spec: Device, name: str, network: _Network, seed
         macs_per_s=figures.macs_per_s,
         load_bytes_per_s=figures.load_bytes_per_s,
         memory_bytes=figures.memory_bytes,
+        energy_per_mac_j=figures.energy_per_mac_j,
+        power_w=None if spec.power is None else spec.power / 1e6,
         application=spec.application,
         infer_interval_ns=interval,
         phase_ns=int(generator(seed, "inference phase", name).integers(interval)),
         image_seed=int(generator(seed, "images", name).integers(2**48)),
         slice=spec.slice,
-        deadline_ns=spec.deadline or scenario.requests.deadline,
+        deadline_ns=deadline,
+        retry_ns=_pauses(seed, name, deadline),
         attachments=attachments,
         needs=_needs(scenario, spec, gnbs),
     )

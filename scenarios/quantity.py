@@ -4,7 +4,7 @@ import re
 from fractions import Fraction
 from math import ceil
 
-# dimension -> unit -> how many base units; the base units are bit/s, ns, byte, 1 (shares) and 1/s.
+# dimension -> unit -> how many base units; the base units are bit/s, ns, byte, 1 (shares), 1/s and uW.
 UNITS: dict[str, dict[str, Fraction]] = {
     "rate": {"bit/s": Fraction(1), "kbit/s": Fraction(10**3), "Mbit/s": Fraction(10**6), "Gbit/s": Fraction(10**9)},
     "time": {
@@ -26,8 +26,9 @@ UNITS: dict[str, dict[str, Fraction]] = {
     },
     "share": {"%": Fraction(1, 100)},
     "frequency": {"/s": Fraction(1), "/min": Fraction(1, 60)},
+    "power": {"uW": Fraction(1), "mW": Fraction(10**3), "W": Fraction(10**6)},
 }
-_EXAMPLE = {"rate": "10 Mbit/s", "time": "5 ms", "size": "64 MB", "share": "40 %", "frequency": "10/s"}
+_EXAMPLE = {"rate": "10 Mbit/s", "time": "5 ms", "size": "64 MB", "share": "40 %", "frequency": "10/s", "power": "5 mW"}
 _NOT_SHOWN = ("min", "h", "KiB", "MiB", "GiB")
 _COMMON_SLIPS = {
     "bps": "bit/s",
@@ -38,19 +39,21 @@ _COMMON_SLIPS = {
     "mbit": "Mbit/s",
     "gbit": "Gbit/s",
     "µs": "us",
+    "µw": "uW",
+    "watt": "W",
     "sec": "s",
     "seconds": "s",
     "m": "min",
     "hz": "/s",
     "percent": "%",
 }
-# What a scenario can need at most, in base units: 1 Tbit/s, 1000 h, 1000 TB, a million a second.
-_MOST = {"rate": 10**12, "time": 3600 * 10**12, "size": 10**15, "share": 100, "frequency": 10**6}
+# What a scenario can need at most, in base units: 1 Tbit/s, 1000 h, 1000 TB, a million a second, 1 MW.
+_MOST = {"rate": 10**12, "time": 3600 * 10**12, "size": 10**15, "share": 100, "frequency": 10**6, "power": 10**12}
 _PATTERN = re.compile(r"\s*(?P<number>[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[^\s0-9]*)\s*")
 
 
 def parse(text: object, dimension: str) -> Fraction:
-    """Reads a quantity of one dimension ("rate", "time", "size", "share" or "frequency") in its base unit.
+    """Reads a quantity of one dimension ("rate", "time", "size", "share", "frequency" or "power") in its base unit.
 
     Raises ValueError with a message that says what would be right.
     """

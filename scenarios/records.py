@@ -104,8 +104,49 @@ class BlockRejected(Event, frozen=True):
     reason: str
 
 
+class Interrupted(Event, frozen=True):
+    """A library did not give a device what it asked for, or broke off: what it said, and the bytes that had come from it."""
+
+    download: str
+    library: str
+    bytes: int
+    reason: str
+
+
+class Resumed(Event, frozen=True):
+    """A download goes on at a library with what came before: so many bytes, the last `offset` of them of an object in the air."""
+
+    download: str
+    library: str
+    bytes: int
+    object: str  # "" when none was in the air
+    offset: int
+
+
+class Cut(Event, frozen=True):
+    """A download ends with a smaller variant than was planned, because the rest would come too late, or not at all."""
+
+    download: str
+    planned: str
+    sent: str
+    planned_bytes: int
+    sent_bytes: int
+    reason: str
+
+
+class Runnable(Event, frozen=True):
+    """A variant that is part of what is still arriving is loaded, and better than what the device runs."""
+
+    download: str
+    model: str
+    variant: str
+    bytes: int  # that had arrived when it was complete
+    latency_ns: int
+    on_time: bool
+
+
 class Completed(Event, frozen=True):
-    """All blocks of the variant are at the device, each verified."""
+    """All blocks of the variant are at the device, each verified, and loaded."""
 
     download: str
     model: str
@@ -131,12 +172,63 @@ class Swapped(Event, frozen=True):
     accuracy_after: float
 
 
+class RolledBack(Event, frozen=True):
+    """The device runs its old model again: of `images` recent ones the new one had `right_after` right, the old `right_before`."""
+
+    download: str
+    model: str
+    variant: str
+    old_model: str
+    old_variant: str
+    images: int
+    right_before: int
+    right_after: int
+
+
 class Served(Event, frozen=True):
     """A library served an object, from its own cache (`hit`) or from upstream."""
 
     object: str
     bytes: int
     hit: bool
+
+
+class Pulled(Event, frozen=True):
+    """A library pulled an object, verified, from a tier above (`source`)."""
+
+    object: str
+    bytes: int
+    source: str
+
+
+class PullFailed(Event, frozen=True):
+    """A tier above was down, too slow or not to be understood when it was asked for so many objects (0: for a connection)."""
+
+    source: str
+    objects: int
+    reason: str
+
+
+class Evicted(Event, frozen=True):
+    """A library's cache let go of an object, to make room."""
+
+    object: str
+
+
+class NotKept(Event, frozen=True):
+    """A library passed an object on and could not keep it: its disk is full, or broken."""
+
+    object: str
+    bytes: int
+    reason: str
+
+
+class Prefetched(Event, frozen=True):
+    """A library has pulled what it lacked of a model, `bytes`, as the plan had it; not `complete` where no tier had all."""
+
+    model: str
+    bytes: int
+    complete: bool
 
 
 class Session(Event, frozen=True):
@@ -257,10 +349,20 @@ AnyEvent = (
     | Chosen
     | FirstByte
     | BlockRejected
+    | Interrupted
+    | Resumed
+    | Cut
+    | Runnable
     | Completed
     | Failed
     | Swapped
+    | RolledBack
     | Served
+    | Pulled
+    | PullFailed
+    | Evicted
+    | NotKept
+    | Prefetched
     | Session
     | SessionEnded
     | Handover

@@ -15,6 +15,7 @@ from scenarios.fields import (
     Name,
     Part,
     PositiveTime,
+    Power,
     Rate,
     Route,
     Share,
@@ -24,6 +25,7 @@ from scenarios.fields import (
     Window,
 )
 from scenarios.links import CongestionControl, Dynamics, LinkSpec
+from scenarios.own_models import OwnFolder
 
 
 class Gnb(Part):
@@ -68,8 +70,9 @@ class Library(Part):
 
 
 class CentralLibrary(Part):
-    """The central library holds every model that was published."""
+    """The central library holds every model that was published: those that ship, and `models`, a folder of the user's own."""
 
+    models: OwnFolder | None = None
     tcp: CongestionControl | None = None
 
 
@@ -102,7 +105,8 @@ class Slice(Part):
 class Device(Part):
     """`count` devices that are alike: `phone` alone for no count, `phone1 … phone16` for `count: 16`.
 
-    `link` is what a device has beside the radio that it shares with its cell: a rate, delay or loss of its own.
+    `link` is what a device has beside the radio that it shares with its cell: a rate, delay or loss of its own. Its `deadline`
+    goes before that of the requests, and `power` is what inference may draw on average.
     """
 
     name: Name
@@ -112,10 +116,11 @@ class Device(Part):
     application: str = "digits"
     infer: Frequency = Fraction(1)
     slice: str = "default"
+    deadline: PositiveTime | None = None
+    power: Power | None = None
     route: Route = {}
     link: LinkSpec | None = None
     tcp: CongestionControl | None = None
-    deadline: PositiveTime | None = None
 
     @property
     def names(self) -> list[str]:
@@ -160,6 +165,7 @@ class Policies(Part):
     slicing: str = "deadline"
     compression: str = "adaptive"
     caching: str = "lru"
+    prefetch: str = "none"
 
 
 class Scenario(Part):

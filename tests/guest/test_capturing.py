@@ -12,7 +12,6 @@ from typing import Any
 import polars as pl
 import pytest
 
-from edge_nodes import zoo
 from insitu import experiment
 from insitu.vm.kernel import Kernel
 from scenarios import planner
@@ -132,7 +131,7 @@ def test_a_full_capture_ends_and_says_when(
     file: Path, captured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planner, "CAPTURED_PACKETS", 50)
-    scenario = load(file, models=zoo.MODELS)
+    scenario = load(file, models=experiment.shipped())
     summary = experiment.run(scenario, file, 7, tmp_path / "run").summary
     assert summary["verdict"] == {"status": "VALID", "reasons": []}
     for name in NAMES:
@@ -148,5 +147,5 @@ def test_a_capture_that_cannot_be_taken_ends_the_run(
 ) -> None:
     monkeypatch.setattr(planner, "CAPTURED_BYTES", -1)  # tcpdump refuses it
     with pytest.raises(experiment.RunFailed, match="^capture.square-radio ended before it listened; see logs/"):
-        experiment.run(load(file, models=zoo.MODELS), file, 7, tmp_path / "run")
+        experiment.run(load(file, models=experiment.shipped()), file, 7, tmp_path / "run")
     assert "invalid snaplen" in (tmp_path / "run" / "logs" / "capture.square-radio.log").read_text()
