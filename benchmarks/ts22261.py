@@ -1,11 +1,10 @@
 """Which link rate each row of 3GPP TS 22.261, table 7.10.1-2, needs: `python -m benchmarks.ts22261` writes docs/ts22261.md.
 
 Runs scenarios/ts22261.yaml with other radio rates, all rows at once, until each row's rate is known to 1 %: with the whole
-models, and with the bytes of two elastic variants in their place.
+models, and with two variants of elastic ones.
 """
 
 import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Generator, Mapping
@@ -13,17 +12,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.runs import PROJECT, play
 from benchmarks.tables import Row, Table
 from benchmarks.theory import tcp_goodput
 from edge_nodes import payloads
 from edge_nodes.manifest import Manifest, Variant
-from insitu import experiment, table
+from insitu import experiment
 from scenarios import records
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.load import load
 from scenarios.schema import Scenario
 
-PROJECT = Path(__file__).resolve().parent.parent
 FILE = PROJECT / "scenarios" / "ts22261.yaml"
 DOCUMENT = PROJECT / "docs" / "ts22261.md"
 TOLERANCE = 0.01
@@ -49,7 +48,7 @@ up to 50 models in parallel that share the rate, and for row 4 of 5,000 to 10,00
 The table's experienced rate is about 8 · size / latency: it has no room for anything but the payload's bits. A link needs more.
 """
 EXACT = "image"  # the row that is played with exact segments too
-NOTHING = 1000  # bytes: what the other rows have then
+NOTHING = "1 kB"  # what the other rows have then
 
 Rates = Mapping[str, float]  # bit/s by payload
 
@@ -98,6 +97,13 @@ def find(
     return found
 
 
+class Way(NamedTuple):
+    """What is sent of each row's model: the share of its bytes, and the settings that make it so."""
+
+    share: float
+    settings: list[str]
+
+
 class Study:
     """The rows as the scenario has them."""
 
@@ -113,28 +119,23 @@ class Study:
         """Seconds."""
         return size / self._load_rates[name]
 
-    def rates(self, sizes: Mapping[str, int]) -> dict[str, tuple[float, Timing]]:
+    def rates(self, way: Way) -> dict[str, tuple[float, Timing]]:
+        """The least rate of each row."""
+        sizes = {name: round(size * way.share) for name, size in self.sizes.items()}
         guesses = {
             name: 8 * size / (self.limits[name] / 1e9 - self.loading(name, size) - 0.06) * 1e9 / tcp_goodput(1e9)
             for name, size in sizes.items()
         }
-        return find(guesses, self.limits, lambda rates: self.play(rates, sizes))
+        return find(guesses, self.limits, lambda rates: self.play(rates, way.settings))
 
-    def play(self, rates: Rates, sizes: Mapping[str, int], segments: str = "bulk") -> dict[str, Timing]:
+    def play(self, rates: Rates, settings: list[str]) -> dict[str, Timing]:
         """One run."""
         self._runs += 1
-        out = self._folder / f"{self._runs}-{segments}-{sum(sizes.values())}"
-        settings = [f"network.segments={segments}"]
-        settings += [f"network.regions.city.gnbs.{self.cells[n]}.radio.rate={_kilo(rate)}" for n, rate in rates.items()]
-        settings += [f"payloads.{name}.size={size} B" for name, size in sizes.items()]
-        command = [sys.executable, "-m", "insitu.cli", "run", str(FILE), "--out", str(out), "--json"]
-        for setting in settings:
-            command += ["--set", setting]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr[-2000:])
+        out = self._folder / str(self._runs)
+        radios = [f"network.regions.city.gnbs.{self.cells[n]}.radio.rate={_kilo(rate)}" for n, rate in rates.items()]
+        played = play(FILE, out, [*radios, *settings])
         self._say(f"run {self._runs}: " + ", ".join(f"{name} {rate / 1e6:.1f}" for name, rate in rates.items()))
-        return timings(table.read(out / "events.parquet"))
+        return timings(played.events)
 
 
 def timings(events: list[records.AnyEvent]) -> dict[str, Timing]:
@@ -177,6 +178,11 @@ def coarsest_whole(manifest: Manifest) -> Variant:
     return min((v for v in nested if (v.depth, v.width) == whole), key=lambda v: v.bits)
 
 
+def elastic_way(study: Study, digits: Manifest, variant: Variant) -> Way:
+    settings = [f"payloads.{name}.elastic=true" for name in study.sizes]
+    return Way(variant.bytes / payloads.weights(digits), [*settings, f"policies.compression=fixed:{variant.name}"])
+
+
 def main() -> None:
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -185,13 +191,12 @@ def main() -> None:
     variants = smallest_within(digits, POINT), coarsest_whole(digits)
     with tempfile.TemporaryDirectory(prefix="insitu-ts22261-") as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
         study = Study(load(FILE), Path(folder), say)
-        shares = [1.0, *(variant.bytes / payloads.weights(digits) for variant in variants)]
-        sizes = [{name: round(size * share) for name, size in study.sizes.items()} for share in shares]
-        whole, *elastic = pool.map(study.rates, sizes)
-        alone = dict.fromkeys(study.sizes, NOTHING) | {EXACT: study.sizes[EXACT]}
-        exact = study.play({EXACT: whole[EXACT][0]}, alone, "exact")[EXACT]
+        ways = [Way(1.0, []), *(elastic_way(study, digits, variant) for variant in variants)]
+        whole, *elastic = pool.map(study.rates, ways)
+        alone = [f"payloads.{name}.size={NOTHING}" for name in study.sizes if name != EXACT]
+        exact = study.play({EXACT: whole[EXACT][0]}, ["network.segments=exact", *alone])[EXACT]
     tables = [rates_table(study, whole), reasons_table(study, whole)]
-    tables += [elastic_table(study, digits, variants, sizes, whole, elastic)]
+    tables += [elastic_table(study, digits, variants, whole, elastic)]
     written = DOCUMENT.with_suffix(".partial")
     written.write_text("\n".join([HEAD, *(made.markdown() for made in tables), exact_text(whole[EXACT][1], exact)]))
     written.rename(DOCUMENT)
@@ -203,7 +208,7 @@ def rates_table(study: Study, whole: Mapping[str, tuple[float, Timing]]) -> Tabl
         rate, timing = whole[name]
         limit, given = study.limits[name] / 1e9, RATES.get(name)
         bare = 8 * size / limit
-        more = f"+{100 * (rate / (given or bare) - 1):.0f} %"
+        more = f"{100 * (rate / (given or bare) - 1):+.0f} %"
         cells = (
             f"{number}: {REMARKS[name]}",
             f"{size / 1e6:g} MB",
@@ -258,16 +263,15 @@ def elastic_table(
     study: Study,
     digits: Manifest,
     variants: tuple[Variant, Variant],
-    sizes: list[dict[str, int]],
     whole: Mapping[str, tuple[float, Timing]],
     elastic: list[dict[str, tuple[float, Timing]]],
 ) -> Table:
     rows = []
     for name in study.sizes:
         cells = [REMARKS[name], f"{study.sizes[name] / 1e6:g}", mega(whole[name][0])]
-        for small, found in zip(sizes[1:], elastic, strict=True):
-            rate = found[name][0]
-            cells += [f"{small[name] / 1e6:.3g}", mega(rate), f"−{100 * (1 - rate / whole[name][0]):.0f} %"]
+        for variant, found in zip(variants, elastic, strict=True):
+            rate, small = found[name][0], study.sizes[name] * variant.bytes / payloads.weights(digits)
+            cells += [f"{small / 1e6:.3g}", mega(rate), f"−{100 * (1 - rate / whole[name][0]):.0f} %"]
         rows.append(Row(tuple(cells)))
     best = max(v.accuracy for v in digits.variants if v.bits)
     one, other = (
@@ -277,7 +281,7 @@ def elastic_table(
     note = (
         "Sizes in MB, rates in Mbit/s. An assumption: that a model of the row's size, a byte a weight, has variants that are to it as those of "
         f"`digits` are to `digits`. The best of these has an accuracy of {100 * best:.1f} %; {one} is the smallest within one point of it, "
-        f"and {other} the whole net at its coarsest bit level. The elastic download is played as a payload of as many bytes."
+        f"and {other} the whole net at its coarsest bit level."
     )
     columns = ("row", "size", "rate", "within a point", "rate", "lower by", "coarsest", "rate", "lower by")
     return Table("What elastic variants save", note, columns, rows)

@@ -1,5 +1,7 @@
 """The same files from nginx and from an edge library, to the same client, over loopback and over a veth of 10 Gbit/s.
 
+The client reads what comes into memory, or has the kernel drop it, so that next to nothing but the server takes time.
+
 Inside, only the virtual clock can be read: each transfer's begin and end are empty files, whose times the host sees.
 
 `serving.py ROUNDS`; the published library is in /run/out/library, the plan in /run/out/plan.json.
@@ -12,7 +14,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +24,19 @@ import msgspec
 from aiohttp import web
 from emulation import OUT, read_plan
 
-from edge_nodes import clock, delivery, http11, library
+from edge_nodes import clock, delivery, http11, library, registry, store
+from edge_nodes.downloads import Downloads
+from edge_nodes.sessions import Northbound
 from scenarios import records
-from scenarios.plan import LIBRARY_PORT, Plan
+from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
 from topology import namespace
 
 FILES = Path("/run/files")  # in memory, for both
 NGINX_PORT = 8000
 WAYS = {"loopback": ("server", "127.0.0.1"), "10 Gbit/s": ("client", "10.0.0.1")}  # the client's namespace, the address
-REQUESTS = {1: 96, 16: 192}  # how many, by how many connections there are at once
+REQUESTS = {1: 32, 16: 64}  # how many, by how many connections there are at once
 PIECE = 1 << 20
+CLIENTS = {"reads": 0, "drops": socket.MSG_TRUNC}
 NGINX = f"""
 worker_processes 1;
 daemon off;
@@ -52,7 +59,7 @@ def main() -> None:
     shutil.copytree(OUT / "library", FILES)
     names = sorted(file.name for file in (FILES / "blocks").iterdir())
     two_namespaces()
-    servers = [fork("server", serve, plan), fork("server", start_nginx)]
+    processes = [fork("server", serve, plan), fork("server", start_nginx)]
     ask = msgspec.json.encode(delivery.Ask("benchmark", "payload", 10**9, 10**12, 10**12, 10**12, 10**9, "default", []))
     post = b"POST %s HTTP/1.1\r\nHost: edge\r\nContent-Length: %d\r\n\r\n%s" % (delivery.PATH.encode(), len(ask), ask)
     for number in range(int(sys.argv[1])):
@@ -61,18 +68,18 @@ def main() -> None:
                 wanted = [names[n % len(names)] for n in range(count)]
                 nginx = [get(f"/{name}") for name in wanted]
                 blobs = [get(f"/v2/payload/blobs/sha256:{name}") for name in wanted]
-                for server, port, requests in (
-                    ("nginx", NGINX_PORT, nginx),
-                    ("blob", LIBRARY_PORT, blobs),
-                    ("stream", LIBRARY_PORT, [post] * (count // len(names))),
-                ):
-                    with inside(host):
-                        received = transfer(
-                            f"{server},{way.split()[0]},{connections},{number}", (address, port), requests, connections
-                        )
-                    print(server, way, connections, received, flush=True)
-    for server in servers:
-        os.kill(server, 15)
+                servers = {
+                    "nginx": (NGINX_PORT, nginx),
+                    "blob": (LIBRARY_PORT, blobs),
+                    "stream": (LIBRARY_PORT, [post] * (count // len(names))),
+                }
+                for (server, (port, requests)), client in product(servers.items(), CLIENTS):
+                    name = f"{server},{client},{way.split()[0]},{connections},{number}"
+                    with namespace.inside(host):
+                        received = transfer(name, (address, port), requests, connections, CLIENTS[client])
+                    print(f"{server},{client},{way.split()[0]},{connections}", received, flush=True)
+    for process in processes:
+        os.kill(process, 15)
 
 
 def two_namespaces() -> None:
@@ -111,25 +118,22 @@ def start_nginx() -> None:
     file.write_text(NGINX)
     with subprocess.Popen(["nginx", "-c", str(file)]):
         while socket.socket().connect_ex(("127.0.0.1", NGINX_PORT)):
-            clock_tick()
+            time.sleep(0.01)
         os.write(3, b"r")
-
-
-def clock_tick() -> None:
-    import time
-
-    time.sleep(0.01)
 
 
 def serve(plan: Plan) -> None:
     """An edge library that has everything, as in a run."""
 
     async def service() -> None:
-        entry = next(entry for entry in plan.libraries if entry.tier == "edge")
-        recorder = records.Recorder(OUT / "events", entry.host)
-        store = library.Published(FILES)
-        tier = library.Tier(plan, entry, store, recorder, library.client(open_socket), http11.Client(open_socket))
-        runner = web.AppRunner(tier.application(), access_log=None)
+        edge = next(entry.host for entry in plan.libraries if entry.tier == "edge")
+        recorder = records.Recorder(OUT / "events", edge)
+        published = store.Published(FILES, edge, recorder)
+        tier = library.Tier(edge, plan.models, published, [], http11.Client(open_socket), recorder)
+        app = registry.application(tier)
+        northbound = Northbound(library.client(open_socket), "127.0.0.1", NORTHBOUND_PORT)  # where nobody answers
+        app.router.add_post(delivery.PATH, Downloads(plan, edge, tier, recorder, northbound).answer)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", LIBRARY_PORT).start()
         os.write(3, b"r")
@@ -146,18 +150,14 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: edge\r\n\r\n".encode()
 
 
-def inside(host: str) -> Any:
-    return namespace.inside(host)
-
-
-def transfer(name: str, address: tuple[str, int], requests: list[bytes], connections: int) -> int:
-    """Sends all requests, one at a time on each connection; the bytes that came. Bodies are dropped unread by the kernel."""
+def transfer(name: str, address: tuple[str, int], requests: list[bytes], connections: int, flags: int) -> int:
+    """Sends all requests, one at a time on each connection; the bytes that came."""
     waiting = list(requests)
     received = 0
     (OUT / "marks" / f"{name},begin").touch()
     with selectors.DefaultSelector() as selector:
         for _ in range(min(connections, len(requests))):
-            one = Receiver(socket.create_connection(address))
+            one = Receiver(socket.create_connection(address), flags)
             one.ask(waiting.pop())
             selector.register(one.socket, selectors.EVENT_READ, one)
         while selector.get_map():
@@ -176,8 +176,8 @@ def transfer(name: str, address: tuple[str, int], requests: list[bytes], connect
 class Receiver:
     """One connection. Knows where a response ends: by its length, or by the last chunk's head."""
 
-    def __init__(self, connected: socket.socket) -> None:
-        self.socket = connected
+    def __init__(self, connected: socket.socket, flags: int) -> None:
+        self.socket, self._flags = connected, flags
         self._buffer = bytearray(PIECE)
         self.done = False
 
@@ -188,7 +188,7 @@ class Receiver:
     def receive(self) -> int:
         """What has come of the body, or 0 for a piece of its frame."""
         if self._left:
-            got = self.socket.recv_into(self._buffer, min(self._left, PIECE), socket.MSG_TRUNC)
+            got = self.socket.recv_into(self._buffer, min(self._left, PIECE), self._flags)
             if not got:
                 raise EOFError("the server has ended the connection")
             self._left -= got
