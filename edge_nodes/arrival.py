@@ -35,9 +35,10 @@ class Arrival:
         self.download, self.model, self._running = download, model, running
         self._began, self._now, self._note = began, now, note
         self.loaded: Variant | None = None
+        self._loaded_ns = 0
 
-    async def finish(self) -> Running:
-        """What the download ends with, loaded. Raises DownloadFailed, BlockError."""
+    async def finish(self) -> tuple[Running, int]:
+        """What the download ends with, and the time when it was loaded. Raises DownloadFailed, BlockError."""
         loading = asyncio.create_task(self._load_what_is_complete())
         try:
             variant = await self._receiver.receive()
@@ -52,7 +53,8 @@ class Arrival:
         new = self.make(variant)
         if variant is not self.loaded:
             await sleep_until(came + self._loading_ns(variant))
-        return new
+            self._loaded_ns = self._now()
+        return new, self._loaded_ns
 
     async def _load_what_is_complete(self) -> None:
         accuracy = _accuracy_there(self._running, self.model)
@@ -64,8 +66,8 @@ class Arrival:
                 continue
             size = self._receiver.bytes
             await sleep_ns(self._loading_ns(variant))
-            self.loaded, accuracy = variant, variant.accuracy
-            latency = self._now() - self._began
+            self.loaded, self._loaded_ns, accuracy = variant, self._now(), variant.accuracy
+            latency = self._loaded_ns - self._began
             on_time = latency <= self._device.deadline_ns
             self._note(records.Runnable, self.model, variant.name, size, latency, on_time)
 

@@ -6,7 +6,10 @@ from typing import NamedTuple
 
 from edge_nodes.manifest import Block, Manifest, Variant
 
-SHORTEST_WINDOW_NS = 5_000_000  # over which a rate is observed, where a round trip is shorter
+# A rate is observed over a round trip, but so long that acknowledgements (one for two segments) do not come by chance
+SHORTEST_WINDOW_NS = 5_000_000
+ENOUGH = 10 * 1448  # bytes in a window
+LONGEST_WINDOW = 10  # round trips; then a channel that carries less is known too
 GROWTH = 1.5  # from one window to the next, from which on it is TCP that limits the rate (slow start doubles it), not the channel
 
 
@@ -27,32 +30,40 @@ class Pace:
         self._first: Sight | None = None
 
     def look(self, sight: Sight) -> None:
+        """Takes a sight. A connection that had nothing to send since the last one tells nothing about the channel."""
         self._first = self._first or sight
+        if self._sights and not self._sights[-1].waiting:
+            self._sights.clear()
         self._sights.append(sight)
-        window = _window_ns(sight)
-        # What two windows need: the last sight before each
-        while len(self._sights) > 2 and self._sights[1].time_ns <= sight.time_ns - 2 * window:
+        _, older = self._windows()
+        while older and self._sights[0] is not older:
             self._sights.popleft()
 
     def rate_bps(self) -> int | None:
         """None while it is not known: too little was seen, or the rate still grows from one round trip to the next."""
-        if not self._sights:
-            return None
-        now = self._sights[-1]
-        recent = self._before(now.time_ns - _window_ns(now))
-        older = self._before(recent.time_ns - _window_ns(now)) if recent else None
+        recent, older = self._windows()
         if recent is None or older is None:
             return None
-        rate, rate_before = _rate_bps(recent, now), _rate_bps(older, recent)
+        rate, rate_before = _rate_bps(recent, self._sights[-1]), _rate_bps(older, recent)
         return None if rate > GROWTH * rate_before else int(rate)
+
+    def _windows(self) -> tuple[Sight | None, Sight | None]:
+        """Where the last window begins, and the one before it."""
+        recent = self._window_before(self._sights[-1]) if self._sights else None
+        return recent, self._window_before(recent) if recent else None
 
     def mean_bps(self) -> int:
         """The rate since the first look."""
         first, now = self._first, self._sights[-1] if self._sights else None
         return int(_rate_bps(first, now)) if first and now and now.time_ns > first.time_ns else 0
 
-    def _before(self, time_ns: int) -> Sight | None:
-        return next((sight for sight in reversed(self._sights) if sight.time_ns <= time_ns), None)
+    def _window_before(self, end: Sight) -> Sight | None:
+        window = max(SHORTEST_WINDOW_NS, end.round_trip_ns)
+        for sight in reversed(self._sights):
+            lasts, carried = end.time_ns - sight.time_ns, end.acknowledged - sight.acknowledged
+            if lasts >= window and (carried >= ENOUGH or lasts >= LONGEST_WINDOW * window):
+                return sight
+        return None
 
 
 class Outlook(NamedTuple):
@@ -116,10 +127,6 @@ def parts(manifest: Manifest, planned: Variant) -> list[Variant]:
     blocks = set(planned.blocks)
     parts = [variant for variant in manifest.variants if blocks.issuperset(variant.blocks)]
     return sorted(parts, key=lambda variant: (-variant.accuracy, variant.bytes, variant.name))
-
-
-def _window_ns(sight: Sight) -> int:
-    return max(SHORTEST_WINDOW_NS, sight.round_trip_ns)
 
 
 def _rate_bps(earlier: Sight, later: Sight) -> float:

@@ -76,10 +76,15 @@ class Frame(msgspec.Struct, frozen=True):
     error: str = ""
 
 
-class Reader(Protocol):
-    """The part of a stream reader (http11's) that is needed."""
+class Lines(Protocol):
+    """The part of a stream reader that heads need."""
 
     async def readline(self) -> bytes: ...
+
+
+class Reader(Lines, Protocol):
+    """The part of a stream reader (http11's) that a download needs."""
+
     async def readinto(self, place: memoryview) -> int: ...
 
 
@@ -136,7 +141,7 @@ def note_frame(note: Offer | End) -> bytes:
     return frame_head(OFFER if isinstance(note, Offer) else END, len(text)) + text
 
 
-async def heads(reader: Reader) -> AsyncIterator[Frame]:
+async def heads(reader: Lines) -> AsyncIterator[Frame]:
     """The heads of a response's frames as they arrive; who is given one reads its bytes. Raises BrokenStream."""
     while True:
         try:

@@ -1,7 +1,7 @@
 """A device: real inference on real images; when its situation changes it downloads a better model and swaps to it.
 
 While a download arrives, the device runs the best part of it that is complete, as soon as that is better than what it ran. Each
-swap is between two inferences. A new model is on trial: if it turns out worse on the images that the device sees, the old one is back.
+swap is between two inferences. A new model is on trial: where it turns out worse on what the device sees, the old one comes back.
 """
 
 import asyncio
@@ -134,7 +134,7 @@ class UserEquipment:
         receiver = self._receiver(model, attachment, download, began)
         self._arrival = arrival = self._arriving(receiver, model, download, began)
         try:
-            new = await arrival.finish()
+            new, loaded_ns = await arrival.finish()
         except (DownloadFailed, codec.BlockError) as error:
             self._stored = receiver.objects  # what has come need not come again
             self._not_before = self._recorder.now() + limit
@@ -142,7 +142,7 @@ class UserEquipment:
             return
         finally:
             self._arrival = None
-        latency = self._recorder.now() - began
+        latency = loaded_ns - began
         done = download, model, new.variant.name, receiver.bytes, latency, latency <= limit
         self._note(records.Completed, *done)
         self._stored = receiver.objects

@@ -61,15 +61,18 @@ class Channel:
         self.rate_bps = 0  # as it was observed last
         tcp.limit_unsent(connection, max(LEAST_UNSENT, min(rate_bps * UNSENT_NS // (8 * 10**9), 1 << 30)))
 
-    def outlook(self) -> Outlook | None:
-        """None while the rate is not known and there is time. Raises OSError."""
+    def outlook(self, drains: bool = False) -> Outlook | None:
+        """None while the rate is not known and there is time. Raises OSError.
+
+        Where nothing waits the channel does not limit; but while it `drains`, and is given nothing, what it carries is its rate.
+        """
         sight = tcp.sight(self._connection, self._now())
         self._pace.look(sight)
         rate = self._pace.rate_bps()
         self.rate_bps = self._pace.mean_bps() if rate is None else rate
         # What the device said of its time took half a round trip to come here
         left = self._deadline_ns - sight.time_ns - sight.round_trip_ns // 2
-        if rate is None and left > 0:
+        if left > 0 and (rate is None or not (sight.waiting or drains)):
             return None
         return Outlook(self.rate_bps, left, sight.waiting, sight.round_trip_ns, self._load_bytes_per_s)
 
@@ -109,11 +112,12 @@ async def _next(course: Course, channel: Channel | None) -> Block | None:
     """The next block. Before a plan is cut, what is on its way has shown that the channel does not recover."""
     if channel is None:
         return course.next(None)
-    while True:
-        outlook = channel.outlook()
-        block = course.next(outlook)
-        if block or outlook is None or course.variant is course.planned:
-            return block
+    outlook = channel.outlook()
+    block = course.next(outlook)
+    while outlook and block is None and course.variant is not course.planned:
         if not outlook.waiting or outlook.left_ns <= outlook.round_trip_ns:
             return None
         await sleep_ns(max(LOOK_AGAIN_NS, outlook.round_trip_ns))
+        outlook = channel.outlook(drains=True)
+        block = course.next(outlook)
+    return block

@@ -1,11 +1,13 @@
 """Small things that several tests need: plans, manifests, a published library, a recorder that keeps what it is told."""
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from edge_nodes import delivery
 from edge_nodes.manifest import Block, Manifest, Variant
 from scenarios import records
 from scenarios.plan import Plan
@@ -74,3 +76,27 @@ class Notes:
 
     def of(self, kind: type[_Kind]) -> list[_Kind]:
         return [event for event in self.events if isinstance(event, kind)]
+
+
+class Pieces:
+    """What a stream reader gives, also into a place: what a download reads from."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader = reader
+
+    async def readline(self) -> bytes:
+        line: bytes = await self._reader.readline()
+        return line
+
+    async def readinto(self, place: memoryview) -> int:
+        done = 0
+        while done < len(place) and (part := await self._reader.read(len(place) - done)):
+            place[done : done + len(part)] = part
+            done += len(part)
+        return done
+
+
+async def frames(reader: asyncio.StreamReader | Any) -> AsyncIterator[tuple[delivery.Frame, bytes]]:
+    """The frames of a response, each whole."""
+    async for head in delivery.heads(reader):
+        yield head, await reader.readexactly(head.bytes)

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
-from builders import Notes, digest_of, manifest_of, planned, publish
+from builders import Notes, digest_of, frames, manifest_of, planned, publish
 
 from edge_nodes import delivery, http11, library, policies, pulls, registry
 from edge_nodes.caching import Lru
@@ -54,10 +54,10 @@ class Wrong:
 
 
 class Download(NamedTuple):
-    """What a device got: the status, and of the stream the offer, the objects and the errors."""
+    """What a device got: the status, and of the stream the variant that it ended with, the objects and the errors."""
 
     status: int
-    offer: delivery.Offer | None
+    variant: str
     objects: dict[str, bytes]
     errors: dict[str, str]
 
@@ -106,7 +106,7 @@ class World:
         tier = self.tiers[host] = Tier(host, self.plan.models, own, upstream, bulk, notes, retry_ns=[10_000_000])
         app = registry.application(tier)
         northbound = Northbound(http, self.addresses[NEF], self.northbound_port)
-        downloads = Downloads(self.plan, host, tier.object, notes, northbound)  # type: ignore[arg-type]
+        downloads = Downloads(self.plan, host, tier, notes, northbound)  # type: ignore[arg-type]
         app.router.add_post(delivery.PATH, downloads.answer)
 
         @web.middleware
@@ -151,16 +151,16 @@ class World:
     async def post(self, body: bytes) -> Download:
         async with self.phone.post(self.url(delivery.PATH), data=body) as answer:
             if answer.status != 200:
-                return Download(answer.status, None, {}, {"": await answer.text()})
-            offer, objects, errors = None, {}, {}
-            async for head, data in delivery.frames(answer.content):
-                if offer is None:
-                    offer = msgspec.json.decode(data, type=delivery.Offer)
+                return Download(answer.status, "", {}, {"": await answer.text()})
+            variant, objects, errors = "", dict[str, bytes](), dict[str, str]()
+            async for head, data in frames(answer.content):
+                if head.object == delivery.END:
+                    variant = msgspec.json.decode(data, type=delivery.End).variant
                 elif head.error:
                     errors[head.object] = head.error
-                else:
-                    objects[head.object] = data
-            return Download(answer.status, offer, objects, errors)
+                elif head.object != delivery.OFFER:
+                    objects[head.object] = objects.get(head.object, b"") + data
+            return Download(answer.status, variant, objects, errors)
 
     def served(self, host: str, digest: str) -> list[bool]:
         """Whether it was a hit, for each time that a host was asked for an object."""
@@ -555,7 +555,7 @@ async def test_a_name_that_is_none_has_no_object(make: Any, host: str, digest: s
     async with make() as world:
         body = msgspec.json.encode([pulls.Wanted(digest)])
         async with world.phone.post(world.url(pulls.PATH, host), data=body) as answer:
-            ((head, data),) = [frame async for frame in delivery.frames(answer.content)]
+            ((head, data),) = [frame async for frame in frames(answer.content)]
         assert (answer.status, head.object, bool(head.error), data) == (200, digest, True, b"")
 
 
@@ -563,8 +563,8 @@ async def test_an_offset_that_lies_outside_is_an_error_frame(make: Any) -> None:
     async with make() as world:
         body = msgspec.json.encode([pulls.Wanted(FIRST, 501), pulls.Wanted(FIRST, 500), pulls.Wanted(FIRST, 499)])
         async with world.phone.post(world.url(pulls.PATH), data=body) as answer:
-            frames = [(head.error, data) async for head, data in delivery.frames(answer.content)]
-        assert frames == [("it has 500 bytes", b""), ("", b""), ("", SHARED[499:])]
+            came = [(head.error, data) async for head, data in frames(answer.content)]
+        assert came == [("it has 500 bytes", b""), ("", b""), ("", SHARED[499:])]
 
 
 @pytest.mark.parametrize("model", TEXTS)
@@ -573,7 +573,7 @@ async def test_a_download_is_the_manifest_and_the_blocks_in_their_order(make: An
         got = await world.download(model=model)
         blocks = DIGITS if model == "digits" else NIGHT
         wanted = [digest_of(data) for data in (TEXTS[model], *blocks)]
-        assert got.offer == delivery.Offer("large", wanted)
+        assert got.variant == "large"
         assert list(got.objects.items()) == [(digest, OBJECTS[digest]) for digest in wanted]
         assert world.chosen().missing_bytes == sum(map(len, blocks))
 
@@ -582,16 +582,16 @@ async def test_what_the_device_has_is_left_out(make: Any) -> None:
     async with make() as world:
         have = [digest_of(TEXTS["digits"]), FIRST, THIRD, "junk"]
         got = await world.download(have=have)
-        assert got.offer == delivery.Offer("large", [SECOND_BLOCK])
+        assert got.variant == "large"
         assert got.objects == {SECOND_BLOCK: OBJECTS[SECOND_BLOCK]}
         assert world.chosen().missing_bytes == len(OBJECTS[SECOND_BLOCK])
         assert world.served(EDGE, FIRST) == []
 
 
-async def test_a_device_that_has_all_gets_an_offer_alone(make: Any) -> None:
+async def test_a_device_that_has_all_gets_no_object(make: Any) -> None:
     async with make() as world:
         got = await world.download(have=[digest_of(TEXTS["digits"]), FIRST, SECOND_BLOCK, THIRD])
-        assert (got.offer, got.objects) == (delivery.Offer("large", []), {})
+        assert (got.variant, got.objects) == ("large", {})
 
 
 async def test_blocks_that_two_models_share_are_pulled_once(make: Any) -> None:
@@ -622,7 +622,7 @@ async def test_the_granted_rate_decides_what_fits(make: Any) -> None:
     async with make() as world:
         await world.northbound(201, {"sessionId": "s1", "grantedRate": 8000})
         got = await world.download()
-        assert got.offer is not None and got.offer.variant == "small"
+        assert got.variant == "small"
         assert world.chosen().variant == "small"
 
 
@@ -654,7 +654,7 @@ async def test_a_device_that_leaves_ends_its_session_and_harms_nobody(make: Any)
         await world.get("/v2/digits/manifests/base")
         world.gates[LOCAL] = asyncio.Event()
         async with world.phone.post(world.url(delivery.PATH), data=msgspec.json.encode(ask())) as answer:
-            await anext(delivery.frames(answer.content))
+            await anext(frames(answer.content))
         world.gates[LOCAL].set()
         await until(lambda: any(method == "DELETE" for method, *_ in world.asked_nef))
         assert len((await world.download()).objects) == 4
