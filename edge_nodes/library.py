@@ -5,7 +5,8 @@ frames, and everybody else uses the pull endpoints of the OCI distribution speci
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 import aiohttp
@@ -16,7 +17,7 @@ from edge_nodes import delivery, http11, pulls
 from edge_nodes.clock import sleep_until
 from edge_nodes.downloads import Unavailable
 from edge_nodes.http11 import Body, Data
-from edge_nodes.manifest import Manifest, ManifestError
+from edge_nodes.manifest import Block, Manifest, ManifestError
 from edge_nodes.pulls import RETRY_NS, Pull, Pulls, Upstream, Wanted
 from edge_nodes.store import Held, Objects, Recorder, Source
 from scenarios import records
@@ -25,6 +26,7 @@ PULL_LIMIT_S = 30.0  # after which a tier counts as down for `fetch`
 KEEP_ALIVE_S = 10**6  # connections between tiers and from devices stay as long as the run
 CATALOGUE = "/insitu/v1/catalogue"
 _MOST_WANTED = 1 << 16  # objects in one request
+_PREFETCHED = 1 << 18  # bytes that are prefetched at a time
 _Request = Annotated[list[Wanted], msgspec.Meta(max_length=_MOST_WANTED)]
 
 
@@ -98,18 +100,28 @@ class Tier:
 
     async def warm_up(self) -> None:
         """Gets the manifests, and opens connections to the tiers above: a device's first request then costs neither."""
-        await asyncio.gather(*map(self.manifest, self.catalogue), return_exceptions=True)  # failures are in the records
+
+        async def get(model: str) -> None:
+            with contextlib.suppress(Unavailable):  # that is on record; it is tried again when it is asked for
+                await self.manifest(model)
+
+        await asyncio.gather(*map(get, self.catalogue))
         await self._pulls.open_ahead()
 
-    async def prefetch(self, model: str, at_ns: int) -> None:
-        """At a time of the monotonic clock pulls what it lacks of a model, one block at a time: devices' pulls go beside it."""
+    async def prefetch(self, model: str, at_ns: int, plain: bool = False) -> None:
+        """At a time of the monotonic clock pulls what it lacks of a model; of float32 weights in one file only if they are `plain`.
+
+        It asks for a few blocks at a time, so that a device's pull goes beside them and waits at most for those.
+        """
         await sleep_until(at_ns)
         pulled, complete = 0, True
         try:
-            for block in (await self.manifest(model)).blocks:
-                held = self._store.get(block.digest)
-                if held is None:
-                    pulled += len(await self.object(model, block.digest))
+            manifest = await self.manifest(model)
+            lacking = [block for block in _of_use(manifest, plain) if self._store.get(block.digest) is None]
+            for blocks in _batches(lacking):
+                for source in [self._find(block.digest) for block in blocks]:
+                    async for part in source.parts():
+                        pulled += len(part)
         except Unavailable:
             complete = False
         self._recorder.write(records.Prefetched(self._recorder.now(), self.host, model, pulled, complete))
@@ -146,6 +158,24 @@ class Tier:
                 return cut(request, response)
         await response.write_eof()
         return response
+
+
+def _of_use(manifest: Manifest, plain: bool) -> list[Block]:
+    """The blocks that devices may ask for, in the order of sending."""
+    used = {index for variant in manifest.variants if plain or variant.bits for index in variant.blocks}
+    return [block for index, block in enumerate(manifest.blocks) if index in used]
+
+
+def _batches(blocks: Sequence[Block]) -> Iterator[list[Block]]:
+    """Consecutive blocks of about _PREFETCHED bytes together, or one that is larger."""
+    batch: list[Block] = []
+    for block in blocks:
+        batch.append(block)
+        if sum(one.bytes for one in batch) >= _PREFETCHED:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 async def _send(chunk: Callable[..., Any], wanted: Wanted, source: Source) -> None:

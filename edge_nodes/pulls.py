@@ -26,6 +26,7 @@ PATIENCE_S = (
 )
 LEAST_BYTES = 1 << 10
 SHUNNED_NS = 5_000_000_000  # for how long a tier that was down is asked last
+AT_ONCE = 8  # requests to one tier above
 RETRY_NS = (500_000_000, 1_500_000_000)  # pauses before the second and third round, where the plan has none
 
 
@@ -149,6 +150,7 @@ class Pulls:
         self._pulls: dict[str, Pull] = {}
         self._to_ask: list[Pull] = []
         self._shunned_until: dict[str, int] = {}
+        self._slots = {one.host: asyncio.Semaphore(AT_ONCE) for one in upstream}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def of(self, digest: str, size: int | None = None) -> Pull:
@@ -212,6 +214,7 @@ class Pulls:
         body = msgspec.json.encode([pull.rest for pull in pulls])
         try:
             async with (
+                self._slots[upstream.host],
                 asyncio.timeout(PATIENCE_S) as limit,
                 self._client.request("POST", upstream.address, PATH, body) as answer,
             ):

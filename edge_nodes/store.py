@@ -138,7 +138,10 @@ class Published:
         pass
 
     def get(self, digest: str) -> Source | None:
-        path = self._manifests.get(digest, self._folder / "blocks" / digest.removeprefix("sha256:"))
+        name = digest.removeprefix("sha256:")
+        if not _NAME.fullmatch(name):
+            return None
+        path = self._manifests.get(digest, self._folder / "blocks" / name)
         try:
             return self._reader.read(digest, path)
         except FileNotFoundError:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import contextlib
 import ctypes
 import gc
 import os
@@ -306,6 +307,8 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     working = asyncio.create_task(work_by_itself(plan, tier, channel))
     await told_to_end.wait()
     working.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await working
     await http.close()
     await bulk.close()
     recorder.close()
@@ -316,7 +319,8 @@ async def work_by_itself(plan: Plan, tier: library.Tier, channel: Channel) -> No
     origin = await channel.started()
     await tier.warm_up()
     mine = [entry for entry in plan.prefetches if entry.library == tier.host]
-    await asyncio.gather(*(tier.prefetch(entry.model, origin + entry.time_ns) for entry in mine))
+    plain = plan.policies.compression in ("file", "fixed:file")
+    await asyncio.gather(*(tier.prefetch(entry.model, origin + entry.time_ns, plain) for entry in mine))
 
 
 async def run_devices(run: Run, channel: Channel) -> None:

@@ -17,9 +17,11 @@ import msgspec
 from aiohttp import web
 from emulation import OUT, emulation, read_plan
 
-from edge_nodes import clock, delivery, http11, library
+from edge_nodes import clock, delivery, http11, library, registry, store
+from edge_nodes.downloads import Downloads
+from edge_nodes.sessions import Northbound
 from scenarios import records
-from scenarios.plan import LIBRARY_PORT, Plan
+from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
 from topology import namespace
 
 PATHS = {"2": ("central", "nef"), "4": ("west-local", "phone")}  # by the links between
@@ -69,14 +71,17 @@ def serve(plan: Plan, host: str, blocks: list[bytes]) -> None:
         return web.Response(body=blocks[int(request.match_info["number"])])
 
     async def services() -> None:
-        entry = next(entry for entry in plan.libraries if entry.host == host)
         recorder = records.Recorder(OUT / "events", host)
-        store = library.Published(OUT / "library")
-        tier = library.Tier(plan, entry, store, recorder, library.client(open_socket), http11.Client(open_socket))
+        published = store.Published(OUT / "library", host, recorder)
+        tier = library.Tier(host, plan.models, published, (), http11.Client(open_socket), recorder)
+        nef = next(entry.ip for entry in plan.hosts if entry.role == "nef")
+        northbound = Northbound(library.client(open_socket), nef, NORTHBOUND_PORT)
+        app = registry.application(tier)
+        app.router.add_post(delivery.PATH, Downloads(plan, host, tier.object, recorder, northbound).answer)
         plain = web.Application()
         plain.router.add_get("/{number}", block)
-        for app, port in ((tier.application(), LIBRARY_PORT), (plain, AIOHTTP_PORT)):
-            runner = web.AppRunner(app, access_log=None)
+        for served, port in ((app, LIBRARY_PORT), (plain, AIOHTTP_PORT)):
+            runner = web.AppRunner(served, access_log=None)
             await runner.setup()
             await web.TCPSite(runner, "0.0.0.0", port).start()
         os.write(3, b"r")

@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession, web
+from aiohttp import ClientPayloadError, ClientSession, web
 
 from edge_nodes import http11
 
@@ -134,6 +136,106 @@ async def test_a_server_that_is_down_is_an_os_error() -> None:
     with pytest.raises(OSError):
         async with http11.Client(open_socket).request("GET", address, "/"):
             pass
+
+
+@pytest.mark.parametrize("piece", [7, 10_000, 1 << 20])
+@pytest.mark.parametrize("answer", [sized(LARGE), chunked(LARGE[:1_000_001], LARGE[1_000_001:])])
+async def test_a_body_is_received_in_parts_as_they_come(answer: bytes, piece: int) -> None:
+    if piece == 7:
+        answer = sized(LARGE[:1000])
+    async with peer(answer, piece) as (server, address):
+        client = http11.Client(open_socket)
+        for _ in range(2):
+            got = bytearray()
+            async with client.request("GET", address, "/") as response:
+                place, whole = memoryview(bytearray(1 << 20)), 1000 if piece == 7 else len(LARGE)
+                while len(got) < whole:
+                    received = await response.receive(place)
+                    assert received > 0
+                    got += place[:received]
+                assert await response.readline() == b""
+            assert got == LARGE[:whole]
+        assert server.connections == 1
+        await client.close()
+
+
+async def test_what_has_come_is_received_while_the_rest_is_still_to_come() -> None:
+    release = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n" + b"a" * 10)
+        await release.wait()
+        writer.write(b"b" * 99_990)
+
+    async with await asyncio.start_server(serve, HOST, 0) as server:
+        client, place = http11.Client(open_socket), memoryview(bytearray(100_000))
+        async with client.request("GET", server.sockets[0].getsockname()[:2], "/") as response:
+            assert await response.receive(place) == 10
+            release.set()
+            assert await response.readexactly(99_990) == b"b" * 99_990
+            with pytest.raises(http11.HttpError):
+                await response.receive(place)
+        await client.close()
+
+
+async def test_a_body_that_breaks_off_while_it_is_received_is_an_error() -> None:
+    async with peer(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n12345", leaves=True) as (_, address):
+        client, place = http11.Client(open_socket), memoryview(bytearray(10))
+        with pytest.raises(http11.HttpError):
+            async with client.request("GET", address, "/") as response:
+                assert await response.receive(place) == 5
+                await response.receive(place)
+
+
+async def test_a_connection_that_was_opened_ahead_is_used() -> None:
+    async with peer(sized(b"x")) as (server, address):
+        client = http11.Client(open_socket)
+        for _ in range(2):
+            await client.open_ahead(address)
+        async with client.request("GET", address, "/") as response:
+            assert await response.read() == b"x"
+        assert server.connections == 1
+        await client.close()
+
+
+async def test_a_part_of_a_file_is_sent_by_the_kernel_and_one_that_has_become_shorter_is_an_error(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "file").write_bytes(LARGE)
+    with (tmp_path / "file").open("rb") as file:
+        extent = http11.Extent(file, 1000, 2_000_000)
+        assert (len(extent), bytes(extent), bytes(extent.shortened(5))) == (
+            2_000_000,
+            LARGE[1000:2_001_000],
+            LARGE[1000:1005],
+        )
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            response.content_length = len(extent) + 4
+            await response.prepare(request)
+            async with http11.body_of(request) as send:
+                await send(b"<<", extent, b">>")
+            await response.write_eof()
+            return response
+
+        app = web.Application()
+        app.router.add_get("/", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, HOST, 0)
+        await site.start()
+        url = f"http://{HOST}:{runner.addresses[0][1]}/"
+        async with ClientSession() as session, session.get(url) as got:
+            assert await got.read() == b"<<" + LARGE[1000:2_001_000] + b">>"
+        os.truncate(tmp_path / "file", 1_500_000)
+        async with ClientSession() as session, session.get(url) as got:
+            with pytest.raises(ClientPayloadError):
+                await got.read()
+        with pytest.raises(OSError):
+            bytes(extent)
+        await runner.cleanup()
 
 
 async def test_any_http_client_reads_what_is_sent_past_aiohttp() -> None:

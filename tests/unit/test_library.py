@@ -549,7 +549,10 @@ async def test_what_is_no_list_of_objects_is_a_400(make: Any, body: bytes) -> No
         assert answer.status == 400
 
 
-@pytest.mark.parametrize("digest", ["", "junk", "sha256:..", "../manifests/digits.json", FIRST.upper(), FIRST[:-1]])
+@pytest.mark.parametrize(
+    "digest",
+    ["", "junk", "/dev/zero", "sha256:/dev/zero", "sha256:..", "../manifests/digits.json", FIRST.upper(), FIRST[:-1]],
+)
 @pytest.mark.parametrize("host", [EDGE, CENTRAL])
 async def test_a_name_that_is_none_has_no_object(make: Any, host: str, digest: str) -> None:
     async with make() as world:
