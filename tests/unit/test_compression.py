@@ -1,7 +1,9 @@
-"""The compression policies' choice, and the cache that forgets what was not asked for the longest."""
+"""The compression policies' choice, beside one by brute force; and the cache that forgets what was not asked for the longest."""
 
 from collections import OrderedDict
+from typing import Any
 
+import numpy as np
 import pytest
 from builders import variant
 from hypothesis import given, settings
@@ -9,20 +11,25 @@ from hypothesis import strategies as st
 
 from edge_nodes.manifest import Block, Manifest, Variant
 from edge_nodes.policies import (
-    COMPRESSION,
-    TRANSFER_SHARE,
+    ASKING,
+    COUNTED,
+    RESERVED,
     Adaptive,
     Choice,
     DeviceFit,
+    Fixed,
     Full,
     Limits,
     Lru,
     NothingFits,
-    missing_bytes,
+    compression,
+    rate_for,
 )
+from edge_nodes.transfer import Channel
 
 SOME = settings(max_examples=200, deadline=None)
 SECOND = 10**9
+POLICIES = ["full", "device", "adaptive", "fixed:v0", "file"]
 
 
 def model(sizes: list[int], *variants: Variant) -> Manifest:
@@ -32,14 +39,18 @@ def model(sizes: list[int], *variants: Variant) -> Manifest:
 
 @st.composite
 def models(draw: st.DrawFn) -> Manifest:
-    """Few different values, so that ties are common."""
+    """Few different values, so that ties are common; the plain file is the best and the smallest, so that it tempts."""
     sizes = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
     some = st.sets(st.integers(0, len(sizes) - 1), min_size=1).map(sorted)
     figure = st.fixed_dictionaries(
         {"macs": st.integers(1, 4), "memory": st.integers(1, 4), "accuracy": st.sampled_from([0.5, 0.7, 0.9])}
     )
     made = draw(st.lists(st.tuples(some, figure), min_size=1, max_size=6))
-    return model(sizes, *(variant(f"v{n}", blocks, sizes, **f) for n, (blocks, f) in enumerate(made)))
+    variants = [variant(f"v{n}", blocks, sizes, **f) for n, (blocks, f) in enumerate(made)]
+    if draw(st.booleans()):
+        variants.append(variant("file", [len(sizes)], [*sizes, 1], accuracy=1.0))
+        sizes = [*sizes, 1]
+    return model(sizes, *variants)
 
 
 LIMITS = st.builds(
@@ -50,6 +61,10 @@ LIMITS = st.builds(
     rate_bps=st.integers(0, 200),
     time_left_ns=st.integers(-SECOND, SECOND),
     have=st.frozensets(st.sampled_from([f"block{n}" for n in range(5)])),
+    round_trip_ns=st.sampled_from([0, SECOND // 10]),
+    load_bytes_per_s=st.sampled_from([None, 10, 100]),
+    energy_per_mac_j=st.just(0.5),
+    power_w=st.sampled_from([None, 0.4, 1.0, 1.5]),
 )
 
 
@@ -57,14 +72,22 @@ def to_send(manifest: Manifest, chosen: Variant, limits: Limits) -> int:
     return sum(manifest.blocks[n].bytes for n in chosen.blocks if manifest.blocks[n].digest not in limits.have)
 
 
+def elastic(manifest: Manifest) -> list[Variant]:
+    return [candidate for candidate in manifest.variants if candidate.name != "file"]
+
+
 def fits_device(candidate: Variant, limits: Limits) -> bool:
     seconds = limits.infer_interval_ns / SECOND
-    return candidate.memory <= limits.memory_bytes and candidate.macs <= limits.macs_per_s * seconds
+    power = candidate.macs * limits.energy_per_mac_j / seconds
+    within_power = limits.power_w is None or power <= limits.power_w
+    return candidate.memory <= limits.memory_bytes and candidate.macs <= limits.macs_per_s * seconds and within_power
 
 
 def arrives(manifest: Manifest, candidate: Variant, limits: Limits) -> bool:
-    in_time = limits.rate_bps / 8 * limits.time_left_ns / SECOND * TRANSFER_SHARE
-    return to_send(manifest, candidate, limits) <= in_time
+    loading = candidate.bytes / limits.load_bytes_per_s * SECOND if limits.load_bytes_per_s else 0
+    left = limits.time_left_ns * COUNTED - ASKING * limits.round_trip_ns - loading
+    brought = Channel(limits.rate_bps, limits.round_trip_ns).bytes_within(np.array([left]))[0]
+    return left >= 0 and to_send(manifest, candidate, limits) <= int(brought)
 
 
 def is_best(manifest: Manifest, choice: Choice, candidates: list[Variant], limits: Limits) -> bool:
@@ -78,8 +101,8 @@ def is_best(manifest: Manifest, choice: Choice, candidates: list[Variant], limit
 
 @SOME
 @given(models(), LIMITS)
-def test_device_fit_is_the_best_that_fits_memory_and_compute(manifest: Manifest, limits: Limits) -> None:
-    fitting = [candidate for candidate in manifest.variants if fits_device(candidate, limits)]
+def test_device_fit_is_the_best_that_fits_memory_compute_and_power(manifest: Manifest, limits: Limits) -> None:
+    fitting = [candidate for candidate in elastic(manifest) if fits_device(candidate, limits)]
     if not fitting:
         with pytest.raises(NothingFits, match="no variant of digits fits"):
             DeviceFit().choose(manifest, limits)
@@ -90,7 +113,7 @@ def test_device_fit_is_the_best_that_fits_memory_and_compute(manifest: Manifest,
 @SOME
 @given(models(), LIMITS)
 def test_adaptive_is_the_best_in_time_or_else_the_fewest_bytes(manifest: Manifest, limits: Limits) -> None:
-    fitting = [candidate for candidate in manifest.variants if fits_device(candidate, limits)]
+    fitting = [candidate for candidate in elastic(manifest) if fits_device(candidate, limits)]
     in_time = [candidate for candidate in fitting if arrives(manifest, candidate, limits)]
     if not fitting:
         with pytest.raises(NothingFits, match="no variant of digits fits"):
@@ -100,51 +123,130 @@ def test_adaptive_is_the_best_in_time_or_else_the_fewest_bytes(manifest: Manifes
     if in_time:
         assert is_best(manifest, choice, in_time, limits)
     else:
-        assert choice.variant in fitting
-        assert choice.missing_bytes == min(to_send(manifest, candidate, limits) for candidate in fitting)
+        fewest = min(to_send(manifest, candidate, limits) for candidate in fitting)
+        assert choice.missing_bytes == fewest
+        soonest = [candidate for candidate in fitting if to_send(manifest, candidate, limits) == fewest]
+        assert is_best(manifest, choice, soonest, limits)
 
 
 @SOME
-@given(models(), LIMITS, st.sampled_from(sorted(COMPRESSION)))
+@given(models(), LIMITS)
+def test_no_choice_is_off_the_pareto_front_of_what_fits(manifest: Manifest, limits: Limits) -> None:
+    try:
+        choice = Adaptive().choose(manifest, limits)
+    except NothingFits:
+        return
+    for other in elastic(manifest):
+        if fits_device(other, limits) and other.accuracy >= choice.variant.accuracy:
+            fewer = to_send(manifest, other, limits) < choice.missing_bytes
+            assert not (fewer and arrives(manifest, other, limits))
+
+
+@SOME
+@given(models(), LIMITS, st.sampled_from(POLICIES))
 def test_a_choice_says_what_is_sent_and_why(manifest: Manifest, limits: Limits, policy: str) -> None:
     try:
-        choice = COMPRESSION[policy].choose(manifest, limits)
+        choice = compression(policy).choose(manifest, limits)
     except NothingFits:
         return
     assert choice.missing_bytes == to_send(manifest, choice.variant, limits)
-    assert choice.reason.startswith(f"{choice.variant.name}: {choice.missing_bytes} B, ")
-    assert choice == COMPRESSION[policy].choose(manifest, limits)
+    assert choice.reason.startswith(f"{choice.variant.name}: {choice.missing_bytes} B")
+    assert choice == compression(policy).choose(manifest, limits)
+    assert (choice.variant.name == "file") == (policy == "file")
+
+
+@SOME
+@given(models(), LIMITS)
+def test_a_reserved_rate_is_enough_for_the_choice_and_hardly_more(manifest: Manifest, limits: Limits) -> None:
+    try:
+        choice = Adaptive().choose(manifest, limits)
+    except NothingFits:
+        return
+    rate = rate_for(choice, limits)
+    assert 1 <= rate <= max(1, limits.rate_bps)
+    then = limits._replace(time_left_ns=int(limits.time_left_ns * RESERVED / COUNTED))
+    if rate < limits.rate_bps:
+        assert arrives(manifest, choice.variant, then._replace(rate_bps=rate)) or choice.missing_bytes == 0
+    if rate > 2 and arrives(manifest, choice.variant, then):
+        less = int(rate * 0.98) - 1
+        assert not arrives(manifest, choice.variant, then._replace(rate_bps=less))
 
 
 @given(models())
 def test_full_is_the_largest_whatever_the_device(manifest: Manifest) -> None:
     choice = Full().choose(manifest, Limits(0, 0, 1, 0, 0, frozenset()))
-    assert choice.variant.bytes == max(candidate.bytes for candidate in manifest.variants)
+    assert choice.variant.bytes == max(candidate.bytes for candidate in elastic(manifest))
+
+
+def test_a_variant_that_the_model_does_not_have_is_told() -> None:
+    with pytest.raises(NothingFits, match="^digits has no variant d9w9b9$"):
+        Fixed("d9w9b9").choose(TWO, AMPLE)
+    with pytest.raises(NothingFits, match="^digits has no variant file$"):
+        compression("file").choose(TWO, AMPLE)
+    with pytest.raises(KeyError):
+        compression("zip")
 
 
 SIZES = [400, 600]
 TWO = model(SIZES, variant("small", [0], SIZES, accuracy=0.8), variant("large", [0, 1], SIZES, accuracy=0.9))
 AMPLE = Limits(10, 10, SECOND, 10**9, SECOND, frozenset())
+LEAST = 9295  # bit/s: 1000 bytes of payload, as frames, in nine tenths of a second
 
 
 @pytest.mark.parametrize(
     ("changed", "name", "sent"),
     [
         ({}, "large", 1000),
-        ({"rate_bps": 16_000}, "large", 1000),  # 2000 B in the time that is left, of which half is for the transfer
-        ({"rate_bps": 15_999}, "small", 400),
-        ({"rate_bps": 9_600}, "small", 400),
-        ({"rate_bps": 9_600, "have": frozenset({"block0"})}, "large", 600),
+        ({"rate_bps": LEAST}, "large", 1000),
+        ({"rate_bps": LEAST - 1}, "small", 400),
+        ({"rate_bps": LEAST - 1, "have": frozenset({"block0"})}, "large", 600),
+        ({"rate_bps": LEAST, "round_trip_ns": 1_000_000}, "small", 400),
+        ({"rate_bps": LEAST, "load_bytes_per_s": 1_000_000}, "small", 400),
         ({"rate_bps": 1}, "small", 400),
         ({"rate_bps": 1, "have": frozenset({"block0", "block1"})}, "large", 0),
         ({"time_left_ns": -1, "have": frozenset({"block0"})}, "small", 0),
+        ({"load_bytes_per_s": 500, "have": frozenset({"block0", "block1"})}, "small", 0),
     ],
 )
-def test_adaptive_weighs_what_the_device_lacks_against_rate_and_time(
-    changed: dict[str, int], name: str, sent: int
+def test_adaptive_weighs_what_the_device_lacks_against_rate_time_and_loading(
+    changed: dict[str, Any], name: str, sent: int
 ) -> None:
-    choice = Adaptive().choose(TWO, AMPLE._replace(**changed))  # type: ignore[arg-type]
+    choice = Adaptive().choose(TWO, AMPLE._replace(**changed))
     assert (choice.variant.name, choice.missing_bytes) == (name, sent)
+
+
+HEAVY = {"macs": 2_000_000, "memory": 900_000}
+REASONS = model(
+    [46_000, 366_000],
+    variant("d1w1b1", [0], [46_000, 366_000], accuracy=0.8, macs=1_000_000, memory=300_000),
+    variant("d3w4b4", [0, 1], [46_000, 366_000], accuracy=0.9, **HEAVY),
+)
+BUSY = Limits(1_000_000, 290_000_000, SECOND // 10, 40_000_000, SECOND // 10, frozenset())
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, "d3w4b4: 412 kB of 430.4 kB that fit 100 ms at 40 Mbit/s"),
+        ({"rate_bps": 8_000_000}, "d1w1b1: 46 kB of 86.08 kB that fit 100 ms at 8 Mbit/s"),
+        ({"rate_bps": 800_000}, "d1w1b1: 46 kB is the least there is, 8.607 kB fit 100 ms at 800 kbit/s"),
+        (
+            {"memory_bytes": 750_000},
+            "d1w1b1: 46 kB of 430.4 kB that fit 100 ms at 40 Mbit/s; d3w4b4 takes 900 kB of 750 kB of memory",
+        ),
+        (
+            {"macs_per_s": 10_000_000},
+            "d1w1b1: 46 kB of 430.4 kB that fit 100 ms at 40 Mbit/s; "
+            "d3w4b4 takes 2,000,000 of 1,000,000 MACs for an inference",
+        ),
+        (
+            {"power_w": 0.02, "energy_per_mac_j": 1.5e-9},
+            "d1w1b1: 46 kB of 430.4 kB that fit 100 ms at 40 Mbit/s; d3w4b4 takes 30 mW of 20 mW",
+        ),
+    ],
+)
+def test_a_reason_names_what_bound_the_choice(changed: dict[str, Any], reason: str) -> None:
+    assert Adaptive().choose(REASONS, BUSY._replace(**changed)).reason == reason
 
 
 def test_of_equally_accurate_variants_that_with_fewer_bytes_is_chosen_and_what_the_device_has_costs_nothing() -> None:
@@ -152,7 +254,6 @@ def test_of_equally_accurate_variants_that_with_fewer_bytes_is_chosen_and_what_t
     tied = model(sizes, variant("a", [0], sizes), variant("b", [1], sizes), variant("c", [2], sizes))
     assert DeviceFit().choose(tied, AMPLE).variant.name == "b"
     assert DeviceFit().choose(tied, AMPLE._replace(have=frozenset({"block2"}))).variant.name == "c"
-    assert missing_bytes(tied, tied.variants[2], {"block2"}) == 0
 
 
 NAMES = st.sampled_from("abcdefg")
