@@ -75,7 +75,7 @@ def plain(file: Path, size: int) -> dict[str, float]:
         (out / "file").write_bytes(np.random.Generator(np.random.PCG64(SEED)).bytes(size))
         status = machine.run(
             machine.Machine(find_or_build(print), SEED, "virtual", MEMORY_MB),
-            [sys.executable, str(PROGRAMS[0] / "plain.py")],
+            [sys.executable, str(PROGRAMS[0] / "plain.py"), str(DEVICES)],
             out,
             wall_limit_s=1200.0,
             cwd=PROJECT,
@@ -90,11 +90,11 @@ def plain(file: Path, size: int) -> dict[str, float]:
 
 def row(rate: int, loss: float, ours: Played, theirs: dict[str, float], whole: float) -> Row:
     """`whole` is the accuracy of the whole float32 model."""
+    before = float(np.mean([event.accuracy_before for event in ours.events if isinstance(event, records.Swapped)]))
     mine = {f"{group(rate, loss)}{number}" for number in range(1, DEVICES + 1)}
     swaps = {event.node: event for event in ours.events if isinstance(event, records.Swapped) and event.node in mine}
     done = {event.node: event for event in ours.events if isinstance(event, records.Completed) and event.node in mine}
     in_time = {host for host, event in done.items() if event.on_time and host in swaps}
-    before = float(np.mean([swap.accuracy_before for swap in swaps.values()])) if swaps else 0.0
     accuracy = np.mean([swaps[host].accuracy_after if host in in_time else before for host in mine])
     plainly = np.mean([theirs[host] <= DEADLINE_S for host in mine])
     cells = (
@@ -122,7 +122,7 @@ def table(say: Callable[[str], None]) -> Table:
         ours = play(written, Path(folder) / "run")
     rows = [row(rate, loss, ours, theirs, file.accuracy) for rate in RATES for loss in LOSSES]
     note = (
-        f"{DEVICES} devices of each rate and loss, all of which need {MODEL} at one moment. `ours`: the adaptive policy, by one request "
+        f"{DEVICES} devices of each rate and loss, which need {MODEL} at one moment. `ours`: the adaptive policy, by one request "
         f"to an edge library that has to pull the model first; `plain`: a GET of the {file.bytes / 1e6:.2f} MB of float32 weights from nginx at the "
         f"edge, which has them. The link's rate, 4 ms one way, and the loss are the device's alone. On time: loaded within {DEADLINE_S * 1000:g} ms. "
         "Accuracy: on what the device sees, at the deadline, mean of the devices; one that is late still runs what it had. kB and ms: medians."

@@ -1,12 +1,14 @@
-"""Downloads of one file by plain HTTP, from nginx at the edge: each device of the plan asks for it once, all at the same time.
+"""Downloads of one file by plain HTTP, from nginx at the edge: each device of the plan asks for it once.
 
-/run/out/file is what they ask for; /run/out/result.json gets the ns that each took, by device.
+`plain.py TOGETHER`: so many devices ask at once, then the next ones. /run/out/file is what they ask for; /run/out/result.json gets
+the ns that each took, by device.
 """
 
 import asyncio
 import os
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -72,7 +74,11 @@ async def download(plan: Plan, address: str) -> dict[str, int]:
         await client.close()
         return host, took
 
-    return dict(await asyncio.gather(*(one(device.host) for device in plan.devices)))
+    took: dict[str, int] = {}
+    hosts, together = [device.host for device in plan.devices], int(sys.argv[1])
+    for start in range(0, len(hosts), together):
+        took |= await asyncio.gather(*map(one, hosts[start : start + together]))
+    return took
 
 
 if __name__ == "__main__":

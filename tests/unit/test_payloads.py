@@ -86,13 +86,12 @@ class Nothing:
 @pytest.fixture
 def like() -> Manifest:
     """Three blocks of 100, 300 and 50 bytes for 1,000 weights."""
-    made = manifest_of(
+    return manifest_of(
         "digits",
         [bytes(100), b"1" * 300, b"2" * 50],
         small={"blocks": [0], "accuracy": 0.8},
         large={"blocks": [0, 1, 2], "accuracy": 0.9},
     )
-    return made
 
 
 def test_an_elastic_payload_has_the_others_variants_in_proportion(
