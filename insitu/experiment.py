@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from edge_nodes import numerics, shipping
+from edge_nodes import numerics, payloads, shipping
 from edge_nodes.manifest import Manifest
 from edge_nodes.variants import elastic
 from insitu import cache, fidelity, own_library, remains
@@ -30,8 +31,9 @@ from scenarios import plan as plans
 from scenarios import planner, records
 from scenarios.check import slice_names
 from scenarios.plan import Plan
-from scenarios.schema import Scenario
+from scenarios.schema import Payload, Scenario
 
+PATTERN = "digits"  # whose blocks and variants an elastic payload has
 WALL_LIMIT_S = 1800.0
 PROJECT = Path(__file__).resolve().parent.parent
 PACKAGES = ("insitu", "topology", "controller", "edge_nodes", "scenarios")
@@ -83,6 +85,24 @@ def published_models(library: Path) -> planner.Published:
     return planner.Published(models, _sha256(library / "held_out.safetensors"), sizes)
 
 
+def payload_manifests(scenario: Scenario, library: Path) -> dict[str, Path]:
+    """The manifest's file of each of a scenario's payloads; its digests are computed when it is first needed."""
+    like = library / "manifests" / f"{PATTERN}.json"
+
+    def file(name: str, payload: Payload) -> Path:
+        of = like.read_bytes() if payload.elastic else b""
+        made_by = Path(payloads.__file__).read_bytes() + version("numpy").encode()
+        key = hashlib.sha256(f"{name} {payload.size} ".encode() + made_by + of).hexdigest()[:16]
+
+        def make(folder: Path) -> None:
+            scaled = payload.elastic and payloads.scaled(name, payload.size, Manifest.load(like))
+            (folder / "manifest.json").write_bytes((scaled or payloads.plain(name, payload.size)).to_json())
+
+        return cache.cached("payload", key, make) / "manifest.json"
+
+    return {name: file(name, payload) for name, payload in scenario.payloads.items()}
+
+
 def run(
     scenario: Scenario,
     file: Path,
@@ -107,7 +127,10 @@ def run(
         if own := scenario.libraries.central.models:
             library = own_library.joined(library, own.folder)
         kernel = find_or_build(report) if on == "vm" else None
-        plan = planner.decide(scenario, seed, published_models(library), clock)
+        manifests = payload_manifests(scenario, library)
+        published = published_models(library)
+        models = published.models | {name: _sha256(file) for name, file in manifests.items()}
+        plan = planner.decide(scenario, seed, published._replace(models=models), clock)
         plan = replace(plan, machine=replace(plan.machine, datapath=datapath))
         target.parent.mkdir(parents=True, exist_ok=True)
         with remains.temporary_folder(target.parent, f".{target.name}.") as folder:
@@ -115,6 +138,9 @@ def run(
             try:
                 shutil.copyfile(file, folder / "scenario.yaml")
                 (folder / "plan.json").write_bytes(plans.canonical(plan))
+                (folder / "payloads").mkdir()
+                for name, manifest in manifests.items():
+                    shutil.copyfile(manifest, folder / "payloads" / f"{name}.json")
                 summary = _run(plan, kernel, library, folder, progress, list(command))
             except (machine.MachineError, RunFailed) as error:
                 (folder / "FAILED").write_text(f"{error}\n")

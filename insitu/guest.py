@@ -21,6 +21,7 @@ from pathlib import Path
 from edge_nodes import clock, delivery, eager_torch, http11, library, registry, store, traffic
 from edge_nodes.caching import CACHING
 from edge_nodes.downloads import Downloads
+from edge_nodes.payloads import WithPayloads
 from edge_nodes.pulls import Upstream
 from edge_nodes.sessions import Northbound
 from insitu import fidelity, processes
@@ -50,6 +51,10 @@ class Run:
         self.services: list[Service] = []
         self.statuses: dict[str, int] = {}
         self._progress = (folder / "progress").open("ab", buffering=0)
+
+    def payloads(self) -> list[Path]:
+        """The manifests of payload models."""
+        return [self.folder / "payloads" / f"{name}.json" for name in self.plan.payloads]
 
     def execute(self) -> None:
         """Everything from the first process to the last record. Raises ProcessError when the run cannot go on."""
@@ -283,7 +288,8 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     addresses = {host.name: host.ip for host in plan.hosts}
     recorder = records.Recorder(run.folder / "events", entry.host)
     http, bulk = library.client(open_socket), http11.Client(open_socket)
-    objects: store.Objects = store.Published(run.published, entry.host, recorder)
+    published = store.Published(run.published, entry.host, recorder)
+    objects: store.Objects = WithPayloads(published, run.payloads()) if plan.payloads else published
     if entry.upstream:
         policy = CACHING[plan.policies.caching](entry.cache_bytes)
         objects = store.Store(STORES / entry.host, policy, entry.host, recorder)
@@ -324,13 +330,19 @@ async def run_devices(run: Run, channel: Channel) -> None:
 
     from edge_nodes.device import HeldOut, UserEquipment
     from edge_nodes.factory import Factory
+    from edge_nodes.payload_device import PayloadDevice
 
     torch.set_num_threads(1)
     recorder = records.Recorder(run.folder / "events", "devices")
     held_out = HeldOut(run.published / "held_out.safetensors")
     clients = {d.host: http11.Client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
     factory = Factory(run.published)
-    devices = [UserEquipment(run.plan, d, factory, held_out, recorder, clients[d.host]) for d in run.plan.devices]
+    devices = [
+        PayloadDevice(run.plan, d, recorder, clients[d.host])
+        if d.application in run.plan.payloads
+        else UserEquipment(run.plan, d, factory, held_out, recorder, clients[d.host])
+        for d in run.plan.devices
+    ]
     channel.ready()
     origin = channel.wait_for_start()
     async with asyncio.TaskGroup() as group:

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 
+from scenarios import payloads
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.expectation import figures, is_share
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, problem
@@ -48,7 +49,8 @@ def problems(scenario: Scenario, shipped: Models | None = None) -> list[Finding]
     own = scenario.libraries.central.models
     models = None if shipped is None else {**shipped, **(own.variants if own else {})}
     situations = _situations(scenario, None if models is None else sorted(models))
-    return [*found, *situations, *_models(scenario, shipped or {}), *_compression(scenario, models)]
+    found += [*situations, *_models(scenario, shipped or {}), *_compression(scenario, models)]
+    return [*found, *payloads.problems(scenario, models or {})]
 
 
 def gnb_names(scenario: Scenario) -> list[str]:
@@ -275,6 +277,7 @@ def _overlap(one: Dynamics, other: Dynamics) -> bool:
 
 def _situations(scenario: Scenario, models: Sequence[str] | None) -> Iterator[Finding]:
     gnbs = gnb_names(scenario)
+    models = None if models is None else [*models, *scenario.payloads]
     for s, situation in enumerate(scenario.situations):
         if situation.location is not None and situation.location not in gnbs:
             yield ("situations", s, "location"), _unknown("gNB", situation.location, gnbs)
@@ -286,7 +289,7 @@ def _situations(scenario: Scenario, models: Sequence[str] | None) -> Iterator[Fi
             yield ("devices", d, "application"), f'"{device.application}" fits one situation only; write "{base}"'
         elif models is not None and device.application not in models:
             yield ("devices", d, "application"), _unknown("model", device.application, models)
-        elif gap := _gap(scenario, device):
+        elif device.application not in scenario.payloads and (gap := _gap(scenario, device)):
             yield (
                 ("devices", d, "application"),
                 f"no situation of {base} holds at {gap[1]} from {show(gap[0], 'time')} on; "

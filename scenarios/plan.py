@@ -237,6 +237,7 @@ class Plan(Part):
     library_slice: str  # in which the tiers pull from one another
     models: dict[str, str]  # SHA-256 of each model's manifest
     held_out: str  # SHA-256 of the held-out images
+    payloads: list[str]  # those of the models that are bytes alone; a device with one as application keeps nothing
 
 
 class _Format(msgspec.Struct):

@@ -14,7 +14,7 @@ from scenarios.check import described_links, matching, slice_names
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, Towards
 from scenarios.prefetching import prefetches
-from scenarios.schema import Device, Scenario, Traffic
+from scenarios.schema import Device, Scenario, Situation, Traffic
 from scenarios.shaping import Clock, needs_wire, shape, timeline
 from scenarios.tables import SECOND
 
@@ -70,6 +70,7 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         library_slice=library_slice.name,
         models={name: published.models[name] for name in sorted(published.models)},
         held_out=published.held_out,
+        payloads=sorted(scenario.payloads),
     )
 
 
@@ -339,15 +340,21 @@ def _device(scenario: Scenario, spec: Device, name: str, network: _Network, seed
 
 
 def _needs(scenario: Scenario, spec: Device, gnbs: dict[int, str]) -> list[p.Need]:
-    """Which model fits from when on: it can change when the device moves and when a situation begins or ends."""
+    """Which model fits from when on: it can change when the device moves and when a situation begins or ends.
+
+    A payload is asked for when a situation begins that names it.
+    """
     times = set(gnbs) | {t for s in scenario.situations for t in (s.time.start, s.time.end) if t is not None}
     needs: list[p.Need] = []
+    before: Situation | None = None
     for time in sorted(t for t in times if t < scenario.duration):
         gnb = gnbs[max(t for t in gnbs if t <= time)]
         situation = matching(scenario.situations, spec.application, gnb, time)
-        assert situation is not None, "checked when the scenario was read"
-        if not needs or needs[-1].model != situation.model:
+        assert situation or spec.application in scenario.payloads, "checked when the scenario was read"
+        begins = situation is not before if spec.application in scenario.payloads else not needs
+        if situation and (begins or needs[-1].model != situation.model):
             needs.append(p.Need(time_ns=time, model=situation.model))
+        before = situation
     return needs
 
 

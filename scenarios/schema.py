@@ -139,6 +139,17 @@ class Requests(Part):
     deadline: PositiveTime = 500_000_000
 
 
+class Payload(Part):
+    """Bytes in a model's place. `elastic`: in the blocks and variants of `digits`, so scaled that a byte for each weight is `size`.
+
+    A device with a payload as its application has no model and infers nothing: it asks for the payload whenever a situation
+    that names it begins, and keeps nothing.
+    """
+
+    size: Size
+    elastic: bool = False
+
+
 class Traffic(Part):
     """A constant stream from a node to each node that `to` names (a device group, a device or a library host)."""
 
@@ -167,6 +178,7 @@ class Scenario(Part):
     slices: list[Slice] = [Slice(name="default")]
     devices: list[Device] = Field(min_length=1)
     situations: list[Situation] = [Situation(model="digits")]
+    payloads: dict[Name, Payload] = {}
     requests: Requests = Requests()
     traffic: list[Traffic] = []
     dynamics: list[Dynamics] = []

@@ -1,0 +1,86 @@
+"""Downloads of one file by plain HTTP, from nginx at the edge: each device of the plan asks for it once.
+
+`plain.py TOGETHER`: so many devices ask at once, then the next ones. /run/out/file is what they ask for; /run/out/result.json gets
+the ns that each took, by device.
+"""
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from emulation import OUT, emulation, read_plan, write_result
+
+from edge_nodes import clock, http11
+from scenarios.plan import Plan
+from topology import namespace
+
+PORT = 8000
+CONFIGURATION = f"""
+worker_processes 1;
+daemon off;
+pid /run/nginx.pid;
+error_log /run/nginx.log;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream; send_timeout 1h;
+  client_body_temp_path /run/nginx-body; proxy_temp_path /run/nginx-proxy; fastcgi_temp_path /run/nginx-fastcgi;
+  uwsgi_temp_path /run/nginx-uwsgi; scgi_temp_path /run/nginx-scgi;
+  server {{ listen {PORT}; root /run/files; }}
+}}
+"""
+
+
+def main() -> None:
+    plan = read_plan()
+    files = Path("/run/files")
+    files.mkdir()
+    (files / "file").write_bytes((OUT / "file").read_bytes())
+    with emulation(plan):
+        edge = next(host for host in plan.hosts if host.role == "edge")
+        server = nginx(edge.name)
+        took = asyncio.Runner(loop_factory=clock.event_loop).run(download(plan, edge.ip))
+        os.kill(server, 15)
+        os.waitpid(server, 0)
+    write_result(took)
+
+
+def nginx(host: str) -> int:
+    """nginx in a host's namespace, listening when this returns."""
+    file = Path("/run/nginx.conf")
+    file.write_text(CONFIGURATION)
+    child = os.fork()
+    if child == 0:
+        namespace.enter(host)
+        os.execvp("nginx", ["nginx", "-c", str(file)])
+    with namespace.inside(host):
+        while socket.socket().connect_ex(("127.0.0.1", PORT)):
+            time.sleep(0.01)
+    return child
+
+
+async def download(plan: Plan, address: str) -> dict[str, int]:
+    """As curl does: connects, asks, reads to the end."""
+
+    async def one(host: str) -> tuple[str, int]:
+        client = http11.Client(lambda: namespace.tcp_socket(host))
+        began = time.monotonic_ns()
+        async with client.request("GET", (address, PORT), "/file") as answer:
+            await answer.read()
+        took = time.monotonic_ns() - began
+        await client.close()
+        return host, took
+
+    took: dict[str, int] = {}
+    hosts, together = [device.host for device in plan.devices], int(sys.argv[1])
+    for start in range(0, len(hosts), together):
+        took |= await asyncio.gather(*map(one, hosts[start : start + together]))
+    return took
+
+
+if __name__ == "__main__":
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    main()

@@ -1,0 +1,29 @@
+"""Runs of scenarios, by the command that users type, and what their records say."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from insitu import table
+from scenarios import records
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class Played(NamedTuple):
+    summary: dict[str, Any]
+    events: list[records.AnyEvent]
+
+
+def play(file: Path, out: Path, settings: Sequence[str] = ()) -> Played:
+    """One run, seed 0; whether expectations hold does not matter. Raises RuntimeError with what the command said."""
+    command = [sys.executable, "-m", "insitu.cli", "run", str(file), "--out", str(out), "--json"]
+    for setting in settings:
+        command += ["--set", setting]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False)
+    if done.returncode > 1:
+        raise RuntimeError(done.stderr[-2000:])
+    return Played(json.loads((out / "summary.json").read_text()), table.read(out / "events.parquet"))
