@@ -23,7 +23,7 @@ KIND = "python"  # of a manifest's network
 LEVELS = 4
 FIRST_STEP = 2.0  # in standard deviations of the nested weights; level b has this / 3^(b - 1)
 ONCE = 0.01  # the smallest tensors are sent once, as long as they are together at most this share of all weights
-SHARES = (0.25, 0.5, 0.75, 1.0)  # of the linear layers' weights, at each width
+SHARES = (0.25, 0.5, 0.75, 1.0)  # of the linear layers' weights, at each width; the last one is whole
 CUT = 0.1  # of all weights are in linear layers, at least, or no width is made of them
 SMALLEST_RANK = 8  # a linear layer of at most this rank is not cut
 
@@ -90,11 +90,9 @@ def adapt(module: nn.Module, inputs: Tensor) -> Adapted:
     weights = {name: tensor.detach().numpy().reshape(tensor.shape or (1,)) for name, tensor in learned(module).items()}
     nested = _nested(weights)
     linears = [name for name in _linears(module) if f"{name}.weight" in nested]
+    step = _step([weights[name] for name in nested])
     size = sum(weight.size for weight in weights.values())
-    cuts, of_width = _cuts({name: weights[f"{name}.weight"] for name in linears}, size)
-    deviation = float(np.std(np.concatenate([weights[name].ravel() for name in nested]))) if nested else 0.0
-    if deviation == 0:
-        raise Unfit("build: its module has no matrix whose weights differ; there is nothing to publish")
+    cuts, of_width = _cuts({name: weights[f"{name}.weight"] for name in linears}, size, step)
     stages = _stages(module)
     tensors: dict[str, Array] = {}
     pieces: list[Piece] = []
@@ -109,13 +107,8 @@ def adapt(module: nn.Module, inputs: Tensor) -> Adapted:
             tensors[name] = weight
             pieces.append(Piece(name, stage, 1, (0,) * weight.ndim, weight.shape, name in nested))
     of_bits = f"bits: {LEVELS} levels for {len(nested)} tensors, {len(weights) - len(nested)} small ones sent once"
-    return Adapted(
-        tuple(sorted(pieces, key=lambda p: (p.stage, p.group))),
-        tensors,
-        float(f"{FIRST_STEP * deviation:.6g}"),
-        depths,
-        (of_depth, of_width, of_bits),
-    )
+    ordered = tuple(sorted(pieces, key=lambda p: (p.stage, p.group)))
+    return Adapted(ordered, tensors, step, depths, (of_depth, of_width, of_bits))
 
 
 def assemble(manifest: Manifest, variant: Variant, blocks: Mapping[str, bytes], programs_folder: Path) -> Runnable:
@@ -192,17 +185,29 @@ class _Cut(NamedTuple):
     ranks: tuple[int, ...]
 
 
-def _cuts(matrices: Mapping[str, Array], size: int) -> tuple[dict[str, _Cut], str]:
-    """How each linear layer is cut, and what is to be said of it; `size` is that of all weights of the module."""
+def _step(nested: Sequence[Array]) -> float:
+    """The first quantisation step; to six digits, as JSON has it. Raises Unfit."""
+    deviation = float(np.std(np.concatenate([weight.ravel() for weight in nested]))) if nested else 0.0
+    if deviation == 0:
+        raise Unfit("build: its module has no matrix whose weights differ; there is nothing to publish")
+    return float(f"{FIRST_STEP * deviation:.6g}")
+
+
+def _cuts(matrices: Mapping[str, Array], size: int, step: float) -> tuple[dict[str, _Cut], str]:
+    """How each linear layer is cut, and what is to be said of it; `size` is that of all weights of the module.
+
+    At the last width, only ranks are missing that together are less than what rounding to the finest level adds.
+    """
     total = sum(matrix.size for matrix in matrices.values())
     if not total:
         return {}, f"width: none: it has no linear layer of rank over {SMALLEST_RANK}"
     if total < CUT * size:
         return {}, f"width: none: its linear layers hold {total / size:.1%} of its weights, less than {CUT:.0%}"
-    made = {name: low_rank.factors(matrix) for name, matrix in matrices.items() if matrix.any()}
+    rounding = (step / 3 ** (LEVELS - 1)) ** 2 / 12  # its variance
+    made = {name: low_rank.factors(matrix, matrix.size * rounding) for name, matrix in matrices.items() if matrix.any()}
     singular = {name: factors.singular for name, factors in made.items()}
     sizes = {name: sum(matrices[name].shape) for name in made}
-    by_layer = low_rank.ranks(singular, sizes, [share * total for share in SHARES])
+    by_layer = low_rank.ranks(singular, sizes, [*(share * total for share in SHARES), np.inf])
     widths = sorted(set(zip(*by_layer.values(), strict=True)))  # small layers have the same at two shares
     if len(widths) < 2:
         return {}, "width: none: its linear layers are too small to be cut"

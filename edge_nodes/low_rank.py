@@ -7,25 +7,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-FAINTEST = 1e-3  # of the largest singular value; what is below adds a millionth to the weights' energy
 
 
 class Factors(NamedTuple):
-    """A matrix `[m, n]` as two, by all ranks that matter, and its singular values; `product` makes a matrix of any first ranks."""
+    """A matrix `[m, n]` as two, and its singular values; `product` makes a matrix of any first ranks."""
 
     left: Array  # [m, rank]
     right: Array  # [rank, n]
     singular: NDArray[np.float64]  # [rank], from the largest on
 
 
-def factors(matrix: Array) -> Factors:
-    """With singular values s, left is U s and right is s V^T.
+def factors(matrix: Array, hidden: float = 0.0) -> Factors:
+    """With singular values s, left is U s and right is s V^T; without the last ranks, whose energy is at most `hidden`.
 
     So each rank is rounded as finely as it matters: errors of variance d in both add d r (m + n) / (m n) to the variance of each
     weight, as much as in a matrix that has as many weights as the two.
     """
     u, s, v = np.linalg.svd(matrix.astype(np.float64), full_matrices=False)
-    rank = int((s > FAINTEST * s[0]).sum())
+    energy_from = np.cumsum(s[::-1] ** 2)[::-1]  # of this rank and all that follow
+    rank = max(1, int((energy_from > hidden).sum()))
     left, right = u[:, :rank] * s[:rank], s[:rank, None] * v[:rank]
     return Factors(left.astype(np.float32), right.astype(np.float32), s[:rank])
 

@@ -88,8 +88,8 @@ def test_a_pipe_gets_plain_whole_lines(folder: Path) -> None:
 def test_publish_measures_adds_and_says_what_there_is(user: Path) -> None:
     result = publishing(user, "--licence", "MIT", "--source", "a test")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.startswith("my_model: 17 variants, ")
-    assert "depth: none: " in result.stderr and "width: 4 widths" in result.stderr and "d1w4b4: " in result.stderr
+    assert result.stdout.startswith("my_model: 21 variants, ")
+    assert "depth: none: " in result.stderr and "width: 5 widths" in result.stderr and "d1w5b4: " in result.stderr
     assert published.faults(user / "library") == []
     shown = insitu("show", "my_model", user / "library").stdout
     assert "licence: MIT\nsource: a test\n" in shown and "float32" in shown
@@ -133,7 +133,7 @@ def test_publishing_to_a_registry_sends_what_is_missing_and_is_listed_there(user
     second = publishing(user, "--name", "signs", "--to", f"http://{registry}/team/signs:base")
     assert "team/signs:base: 0 blobs sent, 0.0 kB, " in second.stdout
     (_, line) = insitu("list", f"http://{registry}").stdout.splitlines()
-    assert line.split()[:2] == ["team/signs:base", "17"]
+    assert line.split()[:2] == ["team/signs:base", "21"]
     shown = insitu("show", "team/signs:base", f"http://{registry}", "--json").stdout
     assert Manifest.from_json(shown.strip()) == published.manifests(user / "library")["signs"]
 

@@ -34,7 +34,18 @@ def test_all_ranks_that_matter_make_the_matrix(matrix: np.ndarray) -> None:
     left, right, _ = low_rank.factors(matrix)
     first, second = low_rank.product(left, right)
     norm = np.linalg.norm(matrix)
-    assert np.linalg.norm(matrix - first @ second) <= (low_rank.FAINTEST * min(matrix.shape) ** 0.5 + 1e-5) * norm
+    assert np.linalg.norm(matrix - first @ second) <= 1e-5 * norm
+
+
+@given(matrices, st.floats(0, 50))
+def test_what_is_left_out_has_no_more_energy_than_is_hidden(matrix: np.ndarray, hidden: float) -> None:
+    made = low_rank.factors(matrix, hidden)
+    rest = matrix - np.matmul(*low_rank.product(made.left, made.right))
+    norm = np.linalg.norm(matrix)
+    assert np.linalg.norm(rest) <= hidden**0.5 + 1e-4 * (1 + norm)
+    assert len(made.singular) == 1 or np.linalg.norm(rest) ** 2 + made.singular[-1] ** 2 >= hidden - 1e-3 * (
+        1 + norm**2
+    )
 
 
 def test_rounded_factors_disturb_a_weight_no_more_than_rounding_itself() -> None:

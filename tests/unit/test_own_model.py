@@ -119,10 +119,10 @@ def convolutional(tmp_path_factory: pytest.TempPathFactory) -> Published:
 
 
 def test_a_module_with_stages_and_linear_layers_gives_depth_width_and_bits(staged: Published) -> None:
-    names = [f"d{d}w{w}b{b}" for d in (1, 2) for w in (1, 2, 3, 4) for b in (1, 2, 3, 4)]
+    names = [f"d{d}w{w}b{b}" for d in (1, 2) for w in (1, 2, 3, 4, 5) for b in (1, 2, 3, 4)]
     assert [variant.name for variant in staged.manifest.variants] == [*names, "file"]
     said = "\n".join(staged.lines)
-    assert "depth: 2 stages, with an exit each" in said and "width: 4 widths" in said and "bits: 4 levels" in said
+    assert "depth: 2 stages, with an exit each" in said and "width: 5 widths" in said and "bits: 4 levels" in said
 
 
 def test_what_a_module_does_not_give_is_said(convolutional: Published) -> None:
@@ -167,7 +167,7 @@ def test_the_file_is_the_users_module_and_the_largest_variant_is_as_good(
     file, largest = made.manifest.variant("file"), made.manifest.variants[-2]
     assert file.accuracy == pytest.approx(right, abs=1e-6) and not file.pareto
     assert largest.accuracy == pytest.approx(right, abs=0.01)
-    assert largest.bytes < file.bytes / 4
+    assert largest.bytes < file.bytes / 3
 
 
 def test_less_of_a_model_costs_less(staged: Published) -> None:
@@ -444,7 +444,7 @@ def test_what_the_first_exit_shares_with_a_later_stage_comes_with_it() -> None:
     class Shared(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            layers = [nn.Linear(10, 10) for _ in range(3)]
+            layers = [nn.Linear(8, 8) for _ in range(3)]
             self.stages = nn.ModuleList([layers[0], layers[1]])
             self.exits = nn.ModuleList([layers[1], layers[2]])
 
@@ -452,13 +452,13 @@ def test_what_the_first_exit_shares_with_a_later_stage_comes_with_it() -> None:
             return self.exits[1](self.stages[1](self.stages[0](x)))  # type: ignore[no-any-return]
 
     torch.manual_seed(1)
-    module, inputs = Shared(), torch.rand(5, 10)
+    module, inputs = Shared(), torch.rand(5, 8)
     expected = adapt.shallow(module, 1)(inputs)
     adapted = adapt.adapt(module, inputs)
     assert adapted.depths == 2
     of_first = {piece.tensor for piece in adapted.pieces if piece.stage == 1}
     torch.manual_seed(2)
     tensors = {name: array for name, array in adapted.tensors.items() if name in of_first}
-    made = adapt.runnable(Shared(), {"input": [10], "depths": 2}, 1, tensors)
-    torch.testing.assert_close(made(inputs), expected, atol=0.5, rtol=0.5)
+    made = adapt.runnable(Shared(), {"input": [8], "depths": 2}, 1, tensors)
+    torch.testing.assert_close(made(inputs), expected)
     assert {"stages.1.bias"} <= of_first
