@@ -72,8 +72,9 @@ async def test_parts_leave_as_they_come_each_with_its_place() -> None:
 @given(st.integers(0, 4_000))
 def test_an_object_goes_on_from_where_the_device_has_it(offset: int) -> None:
     sources: dict[str, Source | None] = dict(zip(NAMES, map(Held, BLOCKS), strict=True))
-    stream, _ = asyncio.run(sent(sources, delivery.Resume(NAMES[2], offset)))
+    stream, count = asyncio.run(sent(sources, delivery.Resume(NAMES[2], offset)))
     begin = offset if offset < 3_000 else 0  # what lies outside is no offset
+    assert count == 3_210 - begin
     assert stream.endswith(chunk(head(2, 3_000 - begin, begin), BLOCKS[2][begin:]))
 
 
