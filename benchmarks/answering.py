@@ -1,7 +1,7 @@
 """What a library takes to answer a device beyond sending bytes: `python -m benchmarks.answering [REQUESTS]`.
 
-On loopback, one request after the other on one connection: a device that has all blocks asks for a model, and gets an offer and an
-end; beside it an aiohttp handler that answers nothing at all. The controller grants at once. Each side has a process.
+On loopback, one request after the other on one connection: a device that has all or nearly all blocks asks for a model;
+beside it an aiohttp handler that answers nothing at all. The controller grants at once. Each side has a process.
 """
 
 import asyncio
@@ -106,10 +106,17 @@ def main() -> None:
             port = int(os.read(ready, 10))
             have = [plan.models[model], *(block.digest for block in manifest.blocks)]
             ask = delivery.Ask("d", model, 10**9, 10**8, 10**8, 10**10, 10**8, "default", have)
+            smallest = min(manifest.blocks, key=lambda block: block.bytes)
+            one = msgspec.structs.replace(ask, have=[digest for digest in have if digest != smallest.digest])
             new = msgspec.structs.replace(ask, have=have[:1])
             for name, path, body in (
                 ("nothing, by an empty aiohttp handler", "/empty", msgspec.json.encode(ask)),
                 ("a model of which the device has all blocks", delivery.PATH, msgspec.json.encode(ask)),
+                (
+                    f"a model of which it lacks a block of {smallest.bytes} bytes",
+                    delivery.PATH,
+                    msgspec.json.encode(one),
+                ),
                 ("a model with all its blocks", delivery.PATH, msgspec.json.encode(new)),
             ):
                 cpu, wall = measure(server, port, path, body, count)

@@ -115,6 +115,8 @@ class Downloads:
     async def _reserve(self, device_ip: str, asked: Asked) -> tuple[Grant | None, str]:
         """A session at the rate that brings in time what would be chosen if the channel were the device's alone."""
         ask = asked.ask
+        if not asked.wanted.missing_bytes:
+            return None, "nothing is missing"
         rate = rate_for(asked.manifest, asked.wanted, asked.limits)
         duration = -(-max(ask.time_left_ns, 1) // 10**9)
         try:

@@ -121,14 +121,17 @@ def compression(name: str) -> CompressionPolicy:
 
 def rate_for(manifest: Manifest, choice: Choice, limits: Limits) -> int:
     """The least rate, in bit/s and to 1 %, at which what is missing of a choice arrives in time, with time to ask for that rate;
-    at most `limits.rate_bps`, also where that is not enough."""
-    loaded = np.array([choice.variant.bytes], np.float64)
+    at most `limits.rate_bps`, also where that is not enough. What comes from above is not counted."""
+    loading = choice.variant.bytes / limits.load_bytes_per_s * 1e9 if limits.load_bytes_per_s else 0.0
+    free = limits.time_left_ns * RESERVED - loading
     blocks = manifest.blocks_of(choice.variant, limits.have)
     sent = choice.missing_bytes + len(blocks) * limits.head_bytes
     least, most = 0, max(1, limits.rate_bps)
     while most - least > max(1, most // 100):
         middle = (least + most) // 2
-        if _arriving(limits._replace(rate_bps=middle), loaded, RESERVED)[0] >= sent:
+        channel = Channel(middle, limits.round_trip_ns)
+        behind = channel.bytes_by(free + limits.before_ns) - limits.before_bytes
+        if free >= 0 and min(channel.bytes_by(free), behind) >= sent:
             most = middle
         else:
             least = middle

@@ -55,3 +55,8 @@ def test_the_first_window_comes_after_half_a_round_trip_and_the_second_a_round_t
 
 def test_a_link_without_a_rate_brings_nothing() -> None:
     assert within(0, 0, 1e9) == 0
+
+
+@given(CHANNELS, st.lists(st.floats(-1e9, 1e11), min_size=1, max_size=5))
+def test_for_one_time_it_is_the_same(channel: Channel, times: list[float]) -> None:
+    assert [channel.bytes_by(time) for time in times] == channel.bytes_within(np.array(times)).tolist()
