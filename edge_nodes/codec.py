@@ -32,7 +32,7 @@ Key = tuple[int, int, int]  # stage, group, level
 # Kinds of what is sent once: how many codes there are in one root mean square of a piece (twice as many cost a bit a weight),
 # and the largest code. The first is of pieces smaller than SMALL (first layer, biases): there, precision costs little and
 # matters most. The last is of the factors of deltas.
-KINDS = ((128, LARGEST), (16, LARGEST), (2, 31))
+KINDS = ((128, LARGEST), (16, LARGEST), (1.5, 31))
 SMALL = 256
 STEPS = np.array([(4 + byte % 4) * 2.0 ** (byte // 4 - 44) for byte in range(256)])  # of a piece, by its stored byte
 
@@ -152,7 +152,7 @@ def _encode_nested(codes: list[Integers], levels: int) -> dict[int, bytes]:
         writer = Writer()
         for finer, coarse in zip(codes, before, strict=True):
             if level == 1:
-                writer.integers(finer, writer.table(finer))
+                writer.integers(finer)
             else:
                 writer.trits(finer - 3 * coarse, coarse)
         streams[level], codes = writer.done(), before
@@ -161,7 +161,7 @@ def _encode_nested(codes: list[Integers], levels: int) -> dict[int, bytes]:
 
 def _decode_level(before: Integers, level: int, stream: Reader) -> Integers:
     if level == 1:
-        return stream.integers(before.size, stream.table())
+        return stream.integers(before.size)
     trits = stream.trits(before)
     trits += 3 * before
     return trits
@@ -175,7 +175,7 @@ def _encode_once(once: list[list[Piece]], tensors: Mapping[str, Floats]) -> byte
             steps = [_step(part.astype(np.float64), precision, largest) for part in parts]
             codes = np.concatenate([quantise(part, STEPS[step]) for part, step in zip(parts, steps, strict=True)])
             writer.raw(steps, 8)
-            writer.integers(codes, writer.table(codes))
+            writer.integers(codes)
     return writer.done()
 
 
@@ -191,7 +191,7 @@ def _decode_once(once: list[list[Piece]], stream: Reader) -> Iterator[tuple[Piec
     for pieces, (_, largest) in zip(once, KINDS, strict=True):
         if pieces:
             steps = STEPS[stream.raw(len(pieces), 8)].astype(np.float32)
-            codes = stream.integers(sum(piece.size() for piece in pieces), stream.table())
+            codes = stream.integers(sum(piece.size() for piece in pieces))
             if np.abs(codes).max() > largest:
                 raise ValueError(f"a code is beyond {largest}")
             ends = np.cumsum([piece.size() for piece in pieces])

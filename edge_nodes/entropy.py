@@ -1,13 +1,14 @@
-"""Integers to bytes and back: asymmetric numeral systems (J. Duda, 2009, by `constriction`) with small stored tables.
+"""Integers to bytes and back: asymmetric numeral systems (J. Duda, 2009, by `constriction`) with small stored distributions.
 
 A stream is a sequence of runs, each of symbols of one distribution. Whatever the decoder needs to know (the weights of a
-table too) is a run in it, so there is no container. Probabilities are made of stored bytes by integer arithmetic alone,
-hence the same on every machine: docs/design.md says how, exactly enough for another implementation.
+distribution too) is a run in it, so there is no container. Probabilities are made of stored bytes by integer arithmetic
+alone, hence the same on every machine: docs/design.md says how, exactly enough for another implementation.
 """
 
+import math
 import sys
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from constriction import stream
@@ -19,17 +20,13 @@ AnsCoder, Categorical, Uniform = stream.stack.AnsCoder, stream.model.Categorical
 LARGEST = 2**15 - 1  # magnitude of an integer
 EXACT = 8  # magnitudes below it have a symbol each; from it on, two symbols an octave and raw bits
 SYMBOL_BITS = 5  # of the largest symbol, which LARGEST has
-CONTEXTS = 3  # of a trit: the magnitude that it refines, all from 2 on being one
+INTEGER, ZERO, ONE, MORE = range(
+    4
+)  # what has a distribution of its own: integers, and trits by the magnitude that they refine
+SYMMETRIC = (INTEGER, ZERO)  # those whose symbols s and -s are equally probable
 END, END_BITS = 1, 8  # the last symbols of every stream: one that ends early or late has something else there
 WEIGHTS = np.array([*range(16), *((16 + byte % 16) << (byte // 16 - 1) for byte in range(16, 256))])  # of a stored byte
 UNIT = 2**20  # what the frequencies of a distribution sum up to
-
-
-class Table(NamedTuple):
-    """A distribution of integers that is symmetric about zero; `None` where there are only zeros."""
-
-    last: int  # the largest symbol; the smallest is -last
-    model: Any
 
 
 class Writer:
@@ -37,46 +34,46 @@ class Writer:
 
     def __init__(self) -> None:
         self._runs: list[tuple[Integers, Any]] = []
+        self._last: dict[int, Integers] = {}  # distribution, as stored, by kind
 
     def raw(self, values: Sequence[int] | NDArray[np.integer[Any]], bits: int) -> None:
         """Add integers of `bits` bits each, 1 to 16."""
         self._runs.append((np.asarray(values, np.int32), Uniform(1 << bits)))
 
-    def table(self, values: Integers) -> Table:
-        """Add the table that suits these values. Raises OverflowError where one is beyond LARGEST."""
+    def integers(self, values: Integers) -> None:
+        """Add integers of one distribution. Raises OverflowError where one is beyond LARGEST."""
         magnitudes = np.abs(values)
         if magnitudes.max(initial=0) > LARGEST:
             raise OverflowError(f"a code of {magnitudes.max()}, and {LARGEST} is the largest: the step is too small")
-        counts = np.bincount(_symbols(magnitudes), minlength=1)
-        counts[0] *= 2  # every other symbol stands for two, one of each sign
-        stored = _stored(counts)
-        self.raw([stored.size - 1], SYMBOL_BITS)
-        self.raw(stored, 8)
-        return _table(stored)
-
-    def integers(self, values: Integers, table: Table) -> None:
-        if table.last == 0:
-            return
-        magnitudes = np.abs(values)
         symbols = _symbols(magnitudes)
-        self._runs.append((table.last + np.where(values < 0, -symbols, symbols), table.model))
-        bits = _raw_bits(symbols)
-        for width in range(2, bits.max(initial=0) + 1):
-            where = np.flatnonzero(bits == width)
-            self.raw(magnitudes[where] & ((1 << width) - 1), width)
+        self._symbols(INTEGER, np.where(values < 0, -symbols, symbols), symbols.max(initial=0))
+        for bits, where in _with_raw_bits(symbols):
+            self.raw(magnitudes[where] & ((1 << bits) - 1), bits)
 
     def trits(self, trits: Integers, refined: Integers) -> None:
         """Add trits (-1, 0, 1), each of which refines an integer, in the direction of whose sign it is counted."""
         outward = np.where(refined < 0, -trits, trits)
-        for context, where in enumerate(_contexts(refined)):
-            if where.size:
-                symbols = outward[where] + 1
-                counts = np.bincount(symbols, minlength=3)
-                if context == 0:
-                    counts[:] = counts[::-1] + counts
-                stored = _stored(counts)
-                self.raw(stored[context == 0 :], 8)
-                self._runs.append((symbols, _model(WEIGHTS[stored])))
+        for kind, where in _contexts(refined):
+            self._symbols(kind, outward[where], 1)
+
+    def _symbols(self, kind: int, symbols: Integers, last: int) -> None:
+        """Add a run of symbols from -last to last, after their distribution: that of its kind before again, if that is shorter."""
+        counts = np.bincount(symbols + last, minlength=2 * last + 1)
+        stored = _stored(counts[last:] + counts[last::-1] if kind in SYMMETRIC else counts)
+        before = self._last.get(kind)
+        if before is not None:
+            again = _bits(counts, before, kind) <= _bits(counts, stored, kind) + 8 * stored.size + SYMBOL_BITS
+            self.raw([again], 1)
+        if before is not None and again:
+            stored = before
+        else:
+            if kind == INTEGER:
+                self.raw([last], SYMBOL_BITS)
+            self.raw(stored, 8)
+        self._last[kind] = stored
+        weights = _weights(stored, kind)
+        if weights.size > 1:
+            self._runs.append((symbols + weights.size // 2, _model(weights)))
 
     def done(self) -> bytes:
         coder = AnsCoder()
@@ -95,45 +92,41 @@ class Reader:
             raise ValueError(f"{len(content)} bytes are no whole number of 32-bit words")
         words = np.frombuffer(content, "<u4")
         self._coder = AnsCoder(words if sys.byteorder == "little" else words.astype(np.uint32))
+        self._last: dict[int, Integers] = {}
 
     def raw(self, count: int, bits: int) -> Integers:
         return self._run(count, Uniform(1 << bits))
 
-    def table(self) -> Table:
-        (last,) = self.raw(1, SYMBOL_BITS)
-        return _table(self.raw(last + 1, 8))
-
-    def integers(self, count: int, table: Table) -> Integers:
-        if table.last == 0:
-            return np.zeros(count, np.int32)
-        values = self._run(count, table.model)
-        values -= table.last
-        if table.last >= EXACT:
-            self._lengthen(values)
+    def integers(self, count: int) -> Integers:
+        values = self._symbols(INTEGER, count)
+        if self._last[INTEGER].size > EXACT:
+            magnitudes = np.abs(values)
+            for bits, where in _with_raw_bits(magnitudes):
+                longer = (2 + magnitudes[where] % 2 << bits) + self.raw(where.size, bits)
+                values[where] = np.where(values[where] < 0, -longer, longer)
         return values
-
-    def _lengthen(self, values: Integers) -> None:
-        """Replace symbols that stand for more than one integer by that which the raw bits say."""
-        large = np.flatnonzero(np.abs(values) >= EXACT)
-        symbols = np.abs(values[large])
-        bits = _raw_bits(symbols)
-        magnitudes = (2 + symbols % 2) << bits
-        for width in range(2, bits.max(initial=0) + 1):
-            where = np.flatnonzero(bits == width)
-            magnitudes[where] += self.raw(where.size, width)
-        values[large] = np.where(values[large] < 0, -magnitudes, magnitudes)
 
     def trits(self, refined: Integers) -> Integers:
         trits = np.empty(refined.size, np.int32)
-        for context, where in enumerate(_contexts(refined)):
-            if where.size:
-                stored = self.raw(3 - (context == 0), 8)
-                if context == 0:
-                    stored = stored[[1, 0, 1]]
-                trits[where] = self._run(where.size, _model(WEIGHTS[stored]))
-        trits -= 1
+        for kind, where in _contexts(refined):
+            trits[where] = self._symbols(kind, where.size)
         negative = refined >> 31  # all bits set, or none
         return (trits ^ negative) - negative
+
+    def _symbols(self, kind: int, count: int) -> Integers:
+        if kind not in self._last or not self.raw(1, 1)[0]:
+            size = 1 + self.raw(1, SYMBOL_BITS)[0] if kind == INTEGER else 2 if kind in SYMMETRIC else 3
+            self._last[kind] = self.raw(size, 8)
+        weights = _weights(self._last[kind], kind)
+        if weights.size == 1:
+            return np.zeros(count, np.int32)
+        symbols = self._run(count, _model(weights))
+        symbols -= weights.size // 2
+        return symbols
+
+    def _run(self, count: int, model: Any) -> Integers:
+        symbols: Integers = self._coder.decode(model, count)
+        return symbols
 
     def done(self) -> None:
         """Raises ValueError where the stream does not end here."""
@@ -141,13 +134,9 @@ class Reader:
         if end != END or not self._coder.is_empty():
             raise ValueError("the stream holds something else than what is asked of it")
 
-    def _run(self, count: int, model: Any) -> Integers:
-        symbols: Integers = self._coder.decode(model, count)
-        return symbols
-
 
 def _symbols(magnitudes: Integers) -> Integers:
-    """Map magnitudes to symbols: up to EXACT one to one, then two to an octave."""
+    """Map magnitudes to symbols: below EXACT one to one, then two to an octave."""
     symbols = magnitudes.copy()
     large = np.flatnonzero(magnitudes >= EXACT)
     bits = np.frexp(magnitudes[large].astype(np.float64))[1] - 2
@@ -155,15 +144,21 @@ def _symbols(magnitudes: Integers) -> Integers:
     return symbols
 
 
-def _raw_bits(symbols: Integers) -> Integers:
-    """Return how many raw bits follow a symbol."""
-    return np.where(symbols < EXACT, 0, symbols // 2 - 2)
+def _with_raw_bits(symbols: Integers) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield numbers of raw bits, and where the symbols are that so many follow."""
+    large = np.flatnonzero(symbols >= EXACT)
+    bits = symbols[large] // 2 - 2
+    for number in range(2, bits.max(initial=0) + 1):
+        yield number, large[bits == number]
 
 
-def _contexts(refined: Integers) -> list[NDArray[np.intp]]:
-    """Return where the trits of each context are."""
+def _contexts(refined: Integers) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Yield the kinds of trits, and where they are."""
     magnitudes = np.abs(refined)
-    return [np.flatnonzero(magnitudes == 0), np.flatnonzero(magnitudes == 1), np.flatnonzero(magnitudes >= 2)]
+    for kind, chosen in ((ZERO, magnitudes == 0), (ONE, magnitudes == 1), (MORE, magnitudes > 1)):
+        where = np.flatnonzero(chosen)
+        if where.size:
+            yield kind, where
 
 
 def _stored(counts: NDArray[np.integer[Any]]) -> Integers:
@@ -173,14 +168,26 @@ def _stored(counts: NDArray[np.integer[Any]]) -> Integers:
     return np.where(counts > 0, np.maximum(stored, 1), 0).astype(np.int32)
 
 
-def _table(stored: Integers) -> Table:
-    weights = WEIGHTS[stored]
-    both = np.concatenate([weights[:0:-1], weights])
-    return Table(stored.size - 1, None if stored.size == 1 else _model(both))
+def _weights(stored: Integers, kind: int) -> NDArray[np.int64]:
+    """Return the weight of every symbol, from the negative ones on."""
+    weights: NDArray[np.int64] = WEIGHTS[stored]
+    return np.concatenate([weights[:0:-1], weights]) if kind in SYMMETRIC else weights
 
 
-def _model(weights: NDArray[np.integer[Any]]) -> Any:
-    """Return the distribution with these integer weights, in UNITs. Raises ValueError where all are zero.
+def _bits(counts: NDArray[np.integer[Any]], stored: Integers, kind: int) -> float:
+    """Return the length of a run by a stored distribution; infinite where that lacks a symbol."""
+    weights = _weights(stored, kind)
+    missing = (counts.size - weights.size) // 2  # on either side
+    if missing > 0:
+        return math.inf
+    used = weights[-missing : weights.size + missing]
+    if (used[counts > 0] == 0).any():
+        return math.inf
+    return float((counts * np.log2(max(weights.sum(), 1) / np.maximum(used, 1))).sum())
+
+
+def _model(weights: NDArray[np.int64]) -> Any:
+    """Return the distribution with these weights, in UNITs. Raises ValueError where all are zero.
 
     Categorical does its sums in float64, which is exact for integers that sum up to a power of two.
     """

@@ -54,19 +54,31 @@ def build(folder: Path, report: Callable[[str], None], recipe: Recipe = RECIPE) 
 
     `report` gets a line for each step. Raises OSError where the folder cannot be written.
     """
+    publish(folder, train(report, recipe), report, recipe)
+
+
+def train(report: Callable[[str], None], recipe: Recipe = RECIPE) -> dict[str, "Trained"]:
+    """Return all models, trained."""
     from edge_nodes import training
 
-    (folder / "manifests").mkdir(parents=True, exist_ok=True)
-    (folder / "blocks").mkdir(exist_ok=True)
     base, *others = MODELS
     report(f"training {base}: {recipe.pretrain_steps} + {recipe.folded_steps} + {recipe.rounded_steps} steps")
     trained = {base: training.base(recipe)}
     report(f"training {', '.join(others)}: {recipe.specialise_steps} steps each")
     with _workers() as pool:
         specialised = [pool.submit(training.specialise, trained[base], model, recipe) for model in others]
-        trained |= {model: future.result() for model, future in zip(others, specialised, strict=True)}
-        report("publishing: cutting into blocks, measuring every variant")
-        published = [pool.submit(_publish, model, trained[model], trained[base], recipe) for model in MODELS]
+        return trained | {model: future.result() for model, future in zip(others, specialised, strict=True)}
+
+
+def publish(
+    folder: Path, trained: Mapping[str, "Trained"], report: Callable[[str], None], recipe: Recipe = RECIPE
+) -> None:
+    """Cut trained models into blocks, measure their variants, and fill `folder`."""
+    (folder / "manifests").mkdir(parents=True, exist_ok=True)
+    (folder / "blocks").mkdir(exist_ok=True)
+    report("publishing: cutting into blocks, measuring every variant")
+    with _workers() as pool:
+        published = [pool.submit(_publish, model, trained[model], trained[MODELS[0]], recipe) for model in MODELS]
         for future in as_completed(published):
             _write(folder, *future.result(), report)
     _write_held_out(folder, recipe)

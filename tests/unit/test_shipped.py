@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_nodes import codec, shipping, zoo
+from edge_nodes import codec, numerics, shipping, zoo
 from edge_nodes.manifest import Manifest, Variant
 
 MANIFESTS = {model: Manifest.load(shipping.SHIPPED / "manifests" / f"{model}.json") for model in zoo.MODELS}
@@ -59,7 +59,7 @@ def test_unpacked_every_block_is_there_and_is_what_its_digest_says(library: Path
 
 def test_measured_again_the_accuracies_are_those_of_the_manifests(library: Path) -> None:
     command = [sys.executable, "-c", MEASURE, str(library), *MEASURED]
-    result = subprocess.run(command, env=os.environ | zoo.NUMERICS, check=True, capture_output=True, text=True)
+    result = subprocess.run(command, env=os.environ | numerics.ENVIRONMENT, check=True, capture_output=True, text=True)
     promised = {f"{model} {name}": m.variant(name).accuracy for model, m in MANIFESTS.items() for name in MEASURED}
     assert json.loads(result.stdout) == promised
 
