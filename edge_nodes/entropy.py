@@ -81,16 +81,14 @@ class Writer:
         for symbols, model in reversed(self._runs):
             coder.encode_reverse(symbols, model)
         words: bytes = coder.get_compressed().astype("<u4").tobytes()
-        return words
+        return words.rstrip(b"\0")
 
 
 class Reader:
     """Takes the runs of a stream. Every method raises ValueError where the stream cannot be what a `Writer` made."""
 
     def __init__(self, content: bytes) -> None:
-        if len(content) % 4:
-            raise ValueError(f"{len(content)} bytes are no whole number of 32-bit words")
-        words = np.frombuffer(content, "<u4")
+        words = np.frombuffer(content + bytes(-len(content) % 4), "<u4")
         self._coder = AnsCoder(words if sys.byteorder == "little" else words.astype(np.uint32))
         self._last: dict[int, Integers] = {}
 

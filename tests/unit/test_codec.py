@@ -379,13 +379,21 @@ def test_a_block_that_is_cut_or_goes_on_is_refused(level: int) -> None:
     content = BASE.contents[digest]
     for wrong in (
         b"",
-        content[:-1],
+        content[1:],
         content[4:],
         b"\1\0\0\0" + content,
         content * 2,
     ):  # what is decoded last stands first
         with pytest.raises(codec.BlockError, match="does not fit"):
             BASE.with_content((1, 2, level), wrong).tensors(2, 2, 3)
+
+
+def test_a_factor_whose_codes_could_lead_to_rounding_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "KINDS", (*codec.KINDS[:2], (100, 2**15 - 1)))
+        forged = specialised(some_weights(2), BASE)
+    with pytest.raises(codec.BlockError, match="beyond 31"):
+        forged.tensors(1, 1, 1)
 
 
 def test_a_plain_file_is_a_variant_too() -> None:
