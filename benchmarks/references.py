@@ -17,7 +17,7 @@ from edge_nodes.manifest import Manifest
 from edge_nodes.measuring import Accuracy, accuracy_of
 from insitu import cache
 
-MODULES = ("codec", "elastic", "measuring", "networks", "numerics", "situations", "training", "zoo")
+MODULES = ("elastic", "networks", "numerics", "situations", "training")  # what trained weights depend on
 LEVEL = 2  # at which specialisations are compared
 RATE = 1e-3  # of fine-tuning all weights
 
@@ -30,27 +30,36 @@ class References(NamedTuple):
 
 
 def load(library: Path) -> References:
-    folder = cache.cached("references", _key(library), lambda folder: _make(folder, library))
-    tuned = json.loads((folder / "tuned.json").read_text())
-    weights = safetensors.numpy.load_file(folder / "unrounded.safetensors")
-    return References(weights, {model: Accuracy(*accuracy) for model, accuracy in tuned.items()})
+    sources = _sources()
+    unrounded = cache.cached("unrounded", _key(sources), _train)
+    files = [*sources, Path(__file__), *sorted((library / "manifests").iterdir())]
+    tuned = cache.cached("tuned", _key(files), lambda folder: _tune(folder, library))
+    accuracies = json.loads((tuned / "accuracies.json").read_text())
+    weights = safetensors.numpy.load_file(unrounded / "weights.safetensors")
+    return References(weights, {model: Accuracy(*accuracy) for model, accuracy in accuracies.items()})
 
 
-def _key(library: Path) -> str:
+def _sources() -> list[Path]:
+    return [Path(str(training.__file__)).with_name(f"{module}.py") for module in MODULES]
+
+
+def _key(files: list[Path]) -> str:
     digest = hashlib.sha256(f"{zoo.RECIPE} torch {version('torch')}".encode())
-    sources = [Path(str(training.__file__)).with_name(f"{module}.py") for module in MODULES]
-    for file in (*sources, Path(__file__), *sorted((library / "manifests").iterdir())):
+    for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _make(folder: Path, library: Path) -> None:
+def _train(folder: Path) -> None:
+    network = training.unrounded(zoo.RECIPE).network(zoo.RECIPE)
+    safetensors.numpy.save_file(network.tensors(), folder / "weights.safetensors")
+
+
+def _tune(folder: Path, library: Path) -> None:
     with ProcessPoolExecutor(zoo.PROCESSES, mp_context=get_context("spawn")) as pool:
-        unrounded = pool.submit(training.unrounded, zoo.RECIPE)
         others = {model: pool.submit(_tuned, library, model) for model in zoo.MODELS[1:]}
-        network = unrounded.result().network(zoo.RECIPE)
-        safetensors.numpy.save_file(network.tensors(), folder / "unrounded.safetensors")
-        (folder / "tuned.json").write_text(json.dumps({model: future.result() for model, future in others.items()}))
+        accuracies = {model: future.result() for model, future in others.items()}
+    (folder / "accuracies.json").write_text(json.dumps(accuracies))
 
 
 def _tuned(library: Path, model: str) -> Accuracy:
