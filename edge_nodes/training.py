@@ -59,7 +59,8 @@ def base(recipe: Recipe) -> Trained:
     network = unrounded(recipe).network(recipe)
     with reproducible():
         network.step = first_step(network, recipe.step_deviations)
-        fit(network, situations.BASE, recipe, recipe.rounded_steps, 1e-3, coarsest_and_another)
+        for _ in range(2):  # warm restart, after Loshchilov & Hutter, "SGDR", 2017
+            fit(network, situations.BASE, recipe, recipe.rounded_steps, 1e-3, coarsest_and_another)
         return Trained.of(network)
 
 
