@@ -56,14 +56,21 @@ def composed(recipe: Recipe) -> Elastic:
 
 def base(recipe: Recipe) -> Trained:
     """Train the base model from nothing, on clear images."""
+    network = unrounded(recipe).network(recipe)
+    with reproducible():
+        network.step = first_step(network, recipe.step_deviations)
+        for _ in range(2):  # warm restart, after Loshchilov & Hutter, "SGDR", 2017
+            fit(network, situations.BASE, recipe, recipe.rounded_steps, 1e-3, coarsest_and_another)
+        return Trained.of(network)
+
+
+def unrounded(recipe: Recipe) -> Trained:
+    """Train the base model as if its weights were never to be rounded: what any other codec would be given."""
     with reproducible():
         network = composed(recipe)
         fit(network, situations.BASE, recipe, recipe.pretrain_steps, 2e-3)
         network.fold()
         fit(network, situations.BASE, recipe, recipe.folded_steps, 1e-3)
-        network.step = first_step(network, recipe.step_deviations)
-        for _ in range(2):  # warm restart, after Loshchilov & Hutter, "SGDR", 2017
-            fit(network, situations.BASE, recipe, recipe.rounded_steps, 1e-3, coarsest_and_another)
         return Trained.of(network)
 
 
