@@ -62,7 +62,8 @@ def base(recipe: Recipe) -> Trained:
         network.fold()
         fit(network, situations.BASE, recipe, recipe.folded_steps, 1e-3)
         network.step = first_step(network, recipe.step_deviations)
-        fit(network, situations.BASE, recipe, recipe.rounded_steps, 1e-3, coarsest_and_another)
+        for _ in range(2):  # warm restart, after Loshchilov & Hutter, "SGDR", 2017
+            fit(network, situations.BASE, recipe, recipe.rounded_steps, 1e-3, coarsest_and_another)
         return Trained.of(network)
 
 

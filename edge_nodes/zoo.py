@@ -37,7 +37,9 @@ class Recipe:
     shape: Mapping[str, Any] = field(default_factory=dict)  # its arguments, where they are not the default
     pretrain_steps: int = 1000  # with batch norm
     folded_steps: int = 600
-    rounded_steps: int = 400
+    rounded_steps: int = (
+        400  # twice: a second round with the rate at its height again brings the coarsest level to the others
+    )
     specialise_steps: int = 500
     batch: int = 128
     step_deviations: float = 2.5  # the first quantisation step, in standard deviations of the weights
@@ -62,7 +64,7 @@ def train(report: Callable[[str], None], recipe: Recipe = RECIPE) -> dict[str, "
     from edge_nodes import training
 
     base, *others = MODELS
-    report(f"training {base}: {recipe.pretrain_steps} + {recipe.folded_steps} + {recipe.rounded_steps} steps")
+    report(f"training {base}: {recipe.pretrain_steps} + {recipe.folded_steps} + 2 x {recipe.rounded_steps} steps")
     trained = {base: training.base(recipe)}
     report(f"training {', '.join(others)}: {recipe.specialise_steps} steps each")
     with _workers() as pool:
