@@ -66,7 +66,10 @@ def _module(source: Source, given: Given, report: Report) -> Published:
         raise Unfit(f"{source.build}: gives {given.outputs} outputs, where one is wanted ({adapted.said[0]})")
     for line in adapted.said:
         report(line)
-    encoded = codec.encode(adapted.pieces, adapted.step, LEVELS, adapted.tensors)
+    try:
+        encoded = codec.encode(adapted.pieces, adapted.step, LEVELS, adapted.tensors)
+    except OverflowError as error:
+        raise Unfit(f"{source.weights}: {error}") from None
     # A good order of sending: widths first, then depths, then bits.
     blocks = {key: encoded[key] for key in sorted(encoded, key=lambda key: (max(key[2], 1), *key))}
     file = safetensors.numpy.save(whole)

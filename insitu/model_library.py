@@ -102,12 +102,13 @@ def publish(
         )
     try:
         target = push.Target.parse(to) if to else None
-        asked = own_model.Source(build, weights, held_out, model, licence, source)
+    except ValueError as error:
+        _fail(_INPUT, f"--to {error}")
+    asked = own_model.Source(build, weights, held_out, model, licence, source)
+    try:
         manifest = publishing.publish(asked, into, lambda line: click.echo(line, err=True))
     except (Unfit, ProgramError, published.LibraryError) as error:
         _fail(_INPUT, str(error))
-    except ValueError as error:
-        _fail(_INPUT, f"--to {error}")
     except OSError as error:
         _fail(_FAILED, f"{into}: {error.strerror or error}")
     click.echo(f"{model}: {_in_words(manifest)}; in {into}")

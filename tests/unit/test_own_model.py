@@ -316,6 +316,7 @@ def changed(weights: Path, change: Callable[[dict[str, torch.Tensor]], object]) 
         (lambda t: t.update(head=torch.zeros(2)), "has head, which build's module has not"),
         (lambda t: t.update({"exits.0.bias": torch.zeros(9)}), "exits.0.bias is [9], build's module wants [10]"),
         (lambda t: t["exits.0.bias"].fill_(torch.nan), "exits.0.bias has 10 values that are no finite numbers"),
+        (lambda t: t["exits.0.bias"].fill_(1e30), "w.safetensors: a weight of 1.0"),
         (lambda t: [x.zero_() for x in t.values()], "build: its module has no matrix whose weights differ"),
     ],
 )  # fmt: skip
