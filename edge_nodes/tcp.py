@@ -10,6 +10,7 @@ from edge_nodes.deadline import Sight
 _INFO_BYTES = 152
 _ACKNOWLEDGED, _MIN_ROUND_TRIP = 120, 148  # offsets in struct tcp_info (linux/tcp.h)
 _UNKNOWN = 2**32 - 1
+UNPACED = 2**64 - 1  # bytes/s
 _LEAST_PACE = 1000  # bytes/s: no link is slower, whatever a device says
 _SO_MAX_PACING_RATE = 47  # linux/asm-generic/socket.h
 
