@@ -26,6 +26,7 @@ PATIENCE_S = (
 )
 LEAST_BYTES = 1 << 10
 SHUNNED_NS = 5_000_000_000  # for how long a tier that was down is asked last
+LARGEST_UNKNOWN = 1 << 26  # bytes of an object of which no manifest tells how many it has: a manifest
 AT_ONCE = 8  # requests to one tier above
 RETRY_NS = (500_000_000, 1_500_000_000)  # pauses before the second and third round, where the plan has none
 
@@ -48,6 +49,7 @@ class Pull:
     def __init__(self, digest: str, size: int | None) -> None:
         self.digest, self.asks = digest, 0
         self.refused: dict[str, str] = {}  # tiers that do not have it unbroken, and what they said
+        self.sources: list[str] = []  # tiers that the bytes so far are from
         self._size = size
         self._place = memoryview(b"")
         self._have = 0
@@ -105,6 +107,8 @@ class Pull:
         if expected is not None and self._have + following != expected:
             self._start_anew()
             raise HttpError(f"{self.digest} would have {following} bytes more instead of {expected - self._have}")
+        if expected is None and following > LARGEST_UNKNOWN:
+            raise HttpError(f"{self.digest} would have {following} bytes")
         if not self._begun:
             self._place, self._begun = np.empty(following, np.uint8).data, True
         while self._have < self.bytes:
@@ -125,6 +129,7 @@ class Pull:
 
     def _start_anew(self) -> None:
         self._place, self._have, self._begun = memoryview(b""), 0, False
+        self.sources = []
         self._attempt += 1
         self._announce()
 
@@ -230,7 +235,7 @@ class Pulls:
                 if await answer.readline():
                     raise HttpError("sent more than it was asked for")
         except (HttpError, OSError) as error:  # a TimeoutError is an OSError
-            self._note_failure(upstream, len(awaited), error)
+            self._note_failure(upstream, sum(p.pending and upstream.host not in p.refused for p in pulls), error)
         else:
             self._shunned_until.pop(upstream.host, None)
 
@@ -238,17 +243,29 @@ class Pulls:
         self, upstream: Upstream, pull: Pull, head: Frame, answer: http11.Response, progress: "_Progress"
     ) -> None:
         """One frame."""
-        if not head.error and await pull.fill(answer, head.bytes, progress):
+        if head.error:
+            self._refuse(upstream, pull, head.error)
+            return
+        if upstream.host not in pull.sources:
+            pull.sources.append(upstream.host)
+        sources = pull.sources
+        if await pull.fill(answer, head.bytes, progress):
             self._pulls.pop(pull.digest, None)
-            self._recorder.write(
-                records.Pulled(self._recorder.now(), self._host, pull.digest, pull.bytes, upstream.host)
-            )
-            self._keep(pull)
-        else:
-            reason = head.error or "sent other bytes than the digest promises"
-            pull.refused[upstream.host] = reason
             now = self._recorder.now()
-            self._recorder.write(records.BlockRejected(now, self._host, "", pull.digest, upstream.host, reason))
+            self._recorder.write(records.Pulled(now, self._host, pull.digest, pull.bytes, upstream.host))
+            self._keep(pull)
+        elif sources == [upstream.host]:
+            self._refuse(upstream, pull, "sent other bytes than the digest promises")
+        else:  # whose bytes were wrong is not known: each may send all of it
+            self._note_rejected(upstream, pull, f"{' and '.join(sources)} sent other bytes than the digest promises")
+
+    def _refuse(self, upstream: Upstream, pull: Pull, reason: str) -> None:
+        pull.refused[upstream.host] = reason
+        self._note_rejected(upstream, pull, reason)
+
+    def _note_rejected(self, upstream: Upstream, pull: Pull, reason: str) -> None:
+        now = self._recorder.now()
+        self._recorder.write(records.BlockRejected(now, self._host, "", pull.digest, upstream.host, reason))
 
     def _note_failure(self, upstream: Upstream, objects: int, error: Exception) -> None:
         now = self._recorder.now()

@@ -60,7 +60,7 @@ async def serve_below(
     async with _client() as client:
         log = Log()
         store = Store(folder, policy, _NAME, log)
-        catalogue = await _catalogue(upstream, client, folder)
+        catalogue = await _catalogue(upstream, client, folder, log)
         await _serve(Tier(_NAME, catalogue, store, upstream, client, log), port, say)
 
 
@@ -83,7 +83,7 @@ async def _serve(tier: Tier, port: int, say: Callable[[str], None]) -> None:
         await runner.cleanup()
 
 
-async def _catalogue(upstream: Sequence[Upstream], client: http11.Client, folder: Path) -> dict[str, str]:
+async def _catalogue(upstream: Sequence[Upstream], client: http11.Client, folder: Path, log: Log) -> dict[str, str]:
     """What the first tier above that answers has, or what one had when this tier last ran. Raises NoCatalogue."""
     kept, said = folder / _KEPT_CATALOGUE, []
     for tier in upstream:
@@ -92,15 +92,18 @@ async def _catalogue(upstream: Sequence[Upstream], client: http11.Client, folder
                 text = bytes(await answer.read())
             catalogue = msgspec.json.decode(text, type=_Catalogue)
         except (http11.HttpError, OSError, ValueError) as error:
-            said.append(f"{tier.host} does not say which models it has: {error or 'no answer'}")
+            reason = f"does not say which models it has: {str(error) or 'no answer'}"
+            log.write(records.PullFailed(log.now(), _NAME, tier.host, 0, reason))
+            said.append(f"{tier.host} {reason}")
         else:
             beside = kept.with_suffix(".part")
             beside.write_bytes(text)
             beside.rename(kept)
             return catalogue
-    if not kept.exists():
-        raise NoCatalogue("; ".join(said))
-    return msgspec.json.decode(kept.read_bytes(), type=_Catalogue)
+    try:
+        return msgspec.json.decode(kept.read_bytes(), type=_Catalogue)
+    except (FileNotFoundError, ValueError):
+        raise NoCatalogue("; ".join(said)) from None
 
 
 @contextlib.asynccontextmanager

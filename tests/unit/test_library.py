@@ -441,6 +441,17 @@ async def test_what_is_no_answer_is_passed_over(make: Any, answer: bytes) -> Non
         assert world.failed(EDGE) == [LOCAL]
 
 
+async def test_a_size_that_cannot_be_is_not_believed_even_where_none_is_known(make: Any) -> None:
+    async def respond(request: web.Request, _: Any) -> web.Response:
+        (wanted,) = msgspec.json.decode(await request.read(), type=list[pulls.Wanted])
+        return web.Response(body=delivery.frame_head(wanted.object, 1 << 32))
+
+    async with make(warm=False) as world:
+        world.on_request[LOCAL] = respond
+        assert await world.tiers[EDGE].text("digits") == TEXTS["digits"]
+        assert world.failed(EDGE) == [LOCAL]
+
+
 class Gated:
     """A source whose second half waits for a gate, or breaks off."""
 
@@ -492,6 +503,22 @@ async def test_what_breaks_off_goes_on_from_the_next_tier_and_its_reader_does_no
         assert world.failed(EDGE) == [LOCAL]
         (pulled,) = world.notes[EDGE].of(records.Pulled)
         assert (pulled.source, pulled.bytes) == (CENTRAL, len(OBJECTS[THIRD]))
+
+
+async def test_a_tier_that_lies_and_breaks_off_does_not_bring_the_next_into_disrepute(make: Any) -> None:
+    """The first half is the one's, wrong, and the second the other's: that one is asked for all of it."""
+
+    class Half(Wrong):
+        def get(self, digest: str) -> Source | None:
+            return Gated(b"?" * len(OBJECTS[digest]), None)  # type: ignore[return-value]
+
+    async with make(local=Half(), warm=False) as world:
+        source = await world.tiers[EDGE].open("digits", THIRD)
+        with pytest.raises(library.Unavailable):
+            await library.read(source)
+        assert await library.read(await world.tiers[EDGE].open("digits", THIRD)) == OBJECTS[THIRD]
+        assert world.rejected(EDGE) == [(THIRD, CENTRAL, f"{LOCAL} and {CENTRAL} {WRONG}")]
+        assert world.pulled(EDGE) == [THIRD]
 
 
 async def test_an_edge_goes_on_with_what_it_has_when_all_above_are_down(make: Any) -> None:

@@ -54,6 +54,9 @@ def test_a_tier_serves_what_those_above_have_and_starts_again_without_them(tmp_p
     edge, below = started(tmp_path / "store", "--upstream", at)
     assert urllib.request.urlopen(f"{below}/v2/digits/manifests/base").read() == image
     assert ended(edge) == 0
+    (tmp_path / "store" / "catalogue.json").write_bytes(b"spoilt")
+    done = CliRunner().invoke(serve, ["--upstream", at, str(tmp_path / "store")])
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
 
 
 def started(folder: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
