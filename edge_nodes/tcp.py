@@ -10,8 +10,8 @@ from edge_nodes.deadline import Sight
 _INFO_BYTES = 152
 _ACKNOWLEDGED, _MIN_ROUND_TRIP = 120, 148  # offsets in struct tcp_info (linux/tcp.h)
 _UNKNOWN = 2**32 - 1
-UNPACED = 2**64 - 1  # bytes/s
 _LEAST_PACE = 1000  # bytes/s: no link is slower, whatever a device says
+_NO_PACE = 2 ** (8 * struct.calcsize("@L")) - 1
 _SO_MAX_PACING_RATE = 47  # linux/asm-generic/socket.h
 
 
@@ -24,12 +24,12 @@ def sight(connection: socket.socket, now_ns: int) -> Sight:
     return Sight(now_ns, acknowledged, waiting, 0 if round_trip_us == _UNKNOWN else round_trip_us * 1000)
 
 
-def pace(connection: socket.socket, bytes_per_s: int) -> None:
+def pace(connection: socket.socket, bytes_per_s: int | None) -> None:
     """From now on no more payload leaves, not in bursts either: a queue before a slower link does not overflow in slow start.
 
-    Raises OSError.
+    None lets it leave as it likes. Raises OSError.
     """
-    rate = struct.pack("@L", max(_LEAST_PACE, bytes_per_s))
+    rate = struct.pack("@L", _NO_PACE if bytes_per_s is None else max(_LEAST_PACE, bytes_per_s))
     connection.setsockopt(socket.SOL_SOCKET, _SO_MAX_PACING_RATE, rate)
 
 
