@@ -17,7 +17,7 @@ from edge_nodes.elastic import build
 from edge_nodes.manifest import Block, Variant, shapes
 from edge_nodes.measuring import accuracy_of, variant_of
 
-PARAMETERS = range(-32, -7)  # steps of 2^-8 to 2^-2
+PARAMETERS = range(-32, -7, 2)  # steps of 2^-8 to 2^-2
 EXITS, SMALL = (
     16,
     128,
