@@ -17,7 +17,7 @@ from edge_nodes.elastic import build
 from edge_nodes.manifest import Block, Variant, shapes
 from edge_nodes.measuring import accuracy_of, variant_of
 
-PARAMETERS = range(-32, -7)  # steps of 2^-8 to 2^-2
+PARAMETERS = range(-32, -7, 2)  # steps of 2^-8 to 2^-2
 EXITS, SMALL = (
     16,
     128,
@@ -49,9 +49,10 @@ class Judge:
     def nncodec(self, weights: Mapping[str, Floats]) -> list[Point]:
         """What NNCodec makes of weights, over its quantisation parameters."""
         parts = {f"{n}": weights[piece.tensor][piece.where()] for n, piece in enumerate(self._pieces)}
-        own = {f"{n}": own_parameter(parts[f"{n}"]) for n, piece in enumerate(self._pieces) if not piece.nested}
+        once = [f"{n}" for n, piece in enumerate(self._pieces) if not piece.nested]
+        parameters = {qp: {name: own_parameter(parts[name], qp) for name in once} for qp in PARAMETERS}
         points = []
-        for coded in nncodec.scan(parts, own, PARAMETERS):
+        for coded in nncodec.scan(parts, parameters):
             tensors = {name: np.zeros(shape, np.float32) for name, shape in shapes(self._pieces).items()}
             for n, piece in enumerate(self._pieces):
                 tensors[piece.tensor][piece.where()] = coded.tensors[f"{n}"]
@@ -144,10 +145,14 @@ def nested_point(library: Library, judge: Judge, largest: Variant, level: int, w
     return judge.point(variant.bytes, codec.tensors(manifest, variant, blocks))
 
 
-def own_parameter(part: Floats) -> int:
-    """NNCodec's quantisation parameter for what we send once, by the rule that our code has."""
+def own_parameter(part: Floats, qp: int) -> int:
+    """NNCodec's own quantisation parameter for what we send once: by the rule that our code has, where `qp` is coarse.
+
+    Where it is fine, theirs is finer too, or they would be what its divergence comes from.
+    """
     root = float(np.sqrt(np.mean(part.astype(np.float64) ** 2)))
-    return nncodec.parameter(max(root, 2.0**-16) / (EXITS if part.size >= codec.SMALL else SMALL))
+    ours = nncodec.parameter(max(root, 2.0**-16) / (EXITS if part.size >= codec.SMALL else SMALL))
+    return ours + min(0, (qp + 16) // 2)
 
 
 def divergence(wanted: Tensor, got: Tensor) -> float:

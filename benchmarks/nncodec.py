@@ -8,7 +8,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,13 +39,13 @@ def parameter(step: float) -> int:
     return int(4 * exponent + np.floor(8 * fraction) - 8)
 
 
-def scan(tensors: Mapping[str, Floats], own: Mapping[str, int], parameters: Sequence[int]) -> list[Coded]:
-    """Code tensors at each quantisation parameter, those of `own` always at theirs. Dependent quantisation is on."""
+def scan(tensors: Mapping[str, Floats], parameters: Mapping[int, Mapping[str, int]]) -> list[Coded]:
+    """Code tensors at each quantisation parameter, some of them at their own. Dependent quantisation is on."""
     python = _environment() / "bin" / "python"
     with tempfile.TemporaryDirectory() as folder:
         values, out = Path(folder) / "tensors.npz", Path(folder)
         np.savez(values, allow_pickle=False, **_plain(tensors))
-        request = json.dumps({"qp": list(parameters), "own": dict(own)})
+        request = json.dumps({qp: dict(own) for qp, own in parameters.items()})
         command = [str(python), "-I", str(SCAN), str(values), str(out)]  # -I: `nncodec` is the package, not this module
         done = subprocess.run(command, input=request, stdout=subprocess.PIPE, text=True, check=True)
         sizes = {int(qp): size for qp, size in json.loads(done.stdout).items()}

@@ -1,7 +1,7 @@
 """Codes tensors with NNCodec at several quantisation parameters: `python nncodec_scan.py TENSORS.npz OUT < request.json`.
 
-Runs in an environment of its own (see `nncodec`). The request: `{"qp": [...], "own": {tensor: qp}}`. What is decoded at a
-quantisation parameter goes to `OUT/QP.npz`; the bytes at each go to standard output, as JSON.
+Runs in an environment of its own (see `nncodec`). The request: `{qp: {tensor: its own qp}}`. What is decoded at a quantisation
+parameter goes to `OUT/QP.npz`; the bytes at each go to standard output, as JSON.
 """
 
 import json
@@ -27,13 +27,13 @@ def main(tensors: Path, out: Path) -> None:
     request = json.load(sys.stdin)
     values = dict(np.load(tensors))
     sizes = {}
-    for qp in request["qp"]:
+    for qp, own in request.items():
         # The settings are the package's defaults but for dependent quantisation and row skipping, which are made sure of.
         stream = nnc.compress(
             {name: value.copy() for name, value in values.items()},
             bitstream_path=str(out / f"{qp}.nnc"),
-            qp=qp,
-            qp_per_tensor=request["own"],
+            qp=int(qp),
+            qp_per_tensor=own,
             use_dq=True,
             row_skipping=True,
             return_bitstream=True,
