@@ -37,9 +37,7 @@ class Recipe:
     shape: Mapping[str, Any] = field(default_factory=dict)  # its arguments, where they are not the default
     pretrain_steps: int = 1000  # with batch norm
     folded_steps: int = 600
-    rounded_steps: int = (
-        400  # twice: a second round with the rate at its height again brings the coarsest level to the others
-    )
+    rounded_steps: int = 400  # and again as many, with the rate at its height again
     specialise_steps: int = 500
     batch: int = 128
     step_deviations: float = 2.5  # the first quantisation step, in standard deviations of the weights

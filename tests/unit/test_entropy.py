@@ -139,3 +139,25 @@ def test_any_bytes_are_read_or_refused(content: bytes, count: int) -> None:
         return
     with pytest.raises(ValueError, match="something else"):
         reader.done()
+
+
+def test_a_stream_that_goes_on_after_its_end_is_refused() -> None:
+    writer = Writer()
+    writer.raw([7, 1, 5], 8)  # the second is what stands at an end
+    reader = Reader(writer.done())
+    assert reader.raw(1, 8).tolist() == [7]
+    with pytest.raises(ValueError, match="something else"):
+        reader.done()
+
+
+def test_a_distribution_that_comes_again_costs_a_bit() -> None:
+    values = np.random.default_rng(1).integers(-7, 8, 400).astype(np.int32)
+
+    def size(times: int) -> int:
+        writer = Writer()
+        for _ in range(times):
+            writer.integers(values)
+        return len(writer.done())
+
+    weights = 8  # bytes, of the magnitudes 0 to 7
+    assert size(3) - size(2) < size(1) - weights + 3
