@@ -16,11 +16,12 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from edge_nodes import clock, delivery, http11, library, registry
-from edge_nodes.downloads import Downloads
-from edge_nodes.manifest import Manifest
-from edge_nodes.sessions import Grant, Northbound
-from edge_nodes.store import Published
+from edge_nodes import clock, delivery, http11
+from edge_nodes.models.manifest import Manifest
+from edge_nodes.tiers import library, registry
+from edge_nodes.tiers.downloads import Downloads
+from edge_nodes.tiers.sessions import Grant, Northbound
+from edge_nodes.tiers.store import Published
 from insitu import experiment
 from scenarios import records
 from scenarios.load import load

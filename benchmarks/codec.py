@@ -18,9 +18,9 @@ from time import process_time
 import numpy as np
 
 from benchmarks.tables import Row, Table
-from edge_nodes import codec
-from edge_nodes.codec import Floats, Integers
-from edge_nodes.manifest import Manifest, Piece, Variant
+from edge_nodes.models import codec
+from edge_nodes.models.codec import Floats, Integers
+from edge_nodes.models.manifest import Manifest, Piece, Variant
 from insitu import experiment
 
 MODEL = "digits"

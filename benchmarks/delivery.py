@@ -15,7 +15,7 @@ from benchmarks.guests import MEMORY_MB, PROGRAMS
 from benchmarks.network import SEED
 from benchmarks.runs import PROJECT, Played, play
 from benchmarks.tables import Row, Table
-from edge_nodes.manifest import Manifest
+from edge_nodes.models.manifest import Manifest
 from insitu import experiment
 from insitu.vm import machine
 from insitu.vm.kernel import find_or_build

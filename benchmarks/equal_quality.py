@@ -12,10 +12,11 @@ from benchmarks import nncodec
 from benchmarks.curves import Point, best_accuracy, bytes_at_accuracy, bytes_at_divergence
 from benchmarks.published import Floats, Library, accuracy, kilobytes
 from benchmarks.tables import Row, Table
-from edge_nodes import codec, situations, training, zoo
-from edge_nodes.elastic import build
-from edge_nodes.manifest import Block, Variant, shapes
-from edge_nodes.measuring import accuracy_of, variant_of
+from edge_nodes.models import codec
+from edge_nodes.models.elastic import build
+from edge_nodes.models.manifest import Block, Variant, shapes
+from edge_nodes.publication import situations, training, zoo
+from edge_nodes.publication.measuring import accuracy_of, variant_of
 
 PARAMETERS = range(-32, -7, 2)  # steps of 2^-8 to 2^-2
 EXITS, SMALL = (

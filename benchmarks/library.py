@@ -16,9 +16,10 @@ from benchmarks import equal_quality, references
 from benchmarks.published import Library, accuracy, kilobytes, lost
 from benchmarks.references import LEVEL, References
 from benchmarks.tables import Row, Table
-from edge_nodes import codec, numerics, training, zoo
-from edge_nodes.elastic import build
-from edge_nodes.measuring import accuracy_of
+from edge_nodes.models import codec, numerics
+from edge_nodes.models.elastic import build
+from edge_nodes.publication import training, zoo
+from edge_nodes.publication.measuring import accuracy_of
 from insitu import experiment
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "library.md"

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_nodes import codec, zoo
-from edge_nodes.manifest import Manifest, Variant
+from edge_nodes.models import codec
+from edge_nodes.models.manifest import Manifest, Variant
+from edge_nodes.publication import zoo
 
 Floats = NDArray[np.float32]
 

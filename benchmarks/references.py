@@ -12,9 +12,10 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from edge_nodes import codec, training, zoo
-from edge_nodes.manifest import Manifest
-from edge_nodes.measuring import Accuracy, accuracy_of
+from edge_nodes.models import codec
+from edge_nodes.models.manifest import Manifest
+from edge_nodes.publication import training, zoo
+from edge_nodes.publication.measuring import Accuracy, accuracy_of
 from insitu import cache
 
 MODULES = ("elastic", "networks", "numerics", "situations", "training")  # what trained weights depend on

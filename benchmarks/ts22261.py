@@ -15,8 +15,8 @@ from typing import NamedTuple
 from benchmarks.runs import PROJECT, play
 from benchmarks.tables import Row, Table
 from benchmarks.theory import tcp_goodput
-from edge_nodes import payloads
-from edge_nodes.manifest import Manifest, Variant
+from edge_nodes.models.manifest import Manifest, Variant
+from edge_nodes.tiers import payloads
 from insitu import experiment
 from scenarios import records
 from scenarios.device_classes import DEVICE_CLASSES

@@ -5,7 +5,7 @@ import socket
 import struct
 import termios
 
-from edge_nodes.deadline import Sight
+from edge_nodes.choosing.deadline import Sight
 
 _INFO_BYTES = 152
 _ACKNOWLEDGED, _MIN_ROUND_TRIP = 120, 148  # offsets in struct tcp_info (linux/tcp.h)

@@ -16,9 +16,11 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec.structs import replace
 
-from edge_nodes import numerics, payloads, shipping
-from edge_nodes.manifest import Manifest
-from edge_nodes.variants import elastic
+from edge_nodes.choosing.variants import elastic
+from edge_nodes.models import numerics
+from edge_nodes.models.manifest import Manifest
+from edge_nodes.publication import shipping
+from edge_nodes.tiers import payloads
 from insitu import cache, fidelity, own_library, remains
 from insitu.native import machine as native
 from insitu.native import probe

@@ -18,12 +18,14 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from edge_nodes import clock, delivery, eager_torch, http11, library, registry, store, traffic
-from edge_nodes.caching import CACHING
-from edge_nodes.downloads import Downloads
-from edge_nodes.payloads import WithPayloads
-from edge_nodes.pulls import Upstream
-from edge_nodes.sessions import Northbound
+from edge_nodes import clock, delivery, http11, traffic
+from edge_nodes.devices import eager_torch
+from edge_nodes.tiers import library, registry, store
+from edge_nodes.tiers.caching import CACHING
+from edge_nodes.tiers.downloads import Downloads
+from edge_nodes.tiers.payloads import WithPayloads
+from edge_nodes.tiers.pulls import Upstream
+from edge_nodes.tiers.sessions import Northbound
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
@@ -328,9 +330,9 @@ async def run_devices(run: Run, channel: Channel) -> None:
     eager_torch.load()
     import torch
 
-    from edge_nodes.device import HeldOut, UserEquipment
-    from edge_nodes.factory import Factory
-    from edge_nodes.payload_device import PayloadDevice
+    from edge_nodes.devices.device import HeldOut, UserEquipment
+    from edge_nodes.devices.factory import Factory
+    from edge_nodes.devices.payload_device import PayloadDevice
 
     torch.set_num_threads(1)
     recorder = records.Recorder(run.folder / "events", "devices")

@@ -13,8 +13,8 @@ from insitu.serving import serve
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edge_nodes.manifest import Manifest
-    from edge_nodes.push import Target
+    from edge_nodes.models.manifest import Manifest
+    from edge_nodes.publication.push import Target
 
 _INPUT, _FAILED = 2, 3
 _PLACE = "FOLDER|URL"
@@ -90,9 +90,9 @@ def publish(
     FUNCTION builds it: a torch.nn.Module, without its weights. Widths are made by the rank of its nn.Linear layers. A module that
     has `stages` and `exits`, two nn.ModuleList of equal length, and perhaps a `stem`, can be had at any depth.
     """
-    from edge_nodes import own_model, published, publishing, push
-    from edge_nodes.adapt import Unfit
-    from edge_nodes.programs import ProgramError
+    from edge_nodes.models.adapt import Unfit
+    from edge_nodes.models.programs import ProgramError
+    from edge_nodes.publication import own_model, published, publishing, push
 
     model = name or Path(build.rpartition(":")[0]).stem
     if not published.NAME.fullmatch(model):
@@ -117,7 +117,8 @@ def publish(
 
 
 def _push(target: "Target", manifest: "Manifest", folder: Path) -> None:
-    from edge_nodes import oci, push
+    from edge_nodes.publication import push
+    from edge_nodes.tiers import oci
 
     text = manifest.to_json()
     image = oci.image_of(manifest, text)
@@ -136,7 +137,7 @@ def _push(target: "Target", manifest: "Manifest", folder: Path) -> None:
 
 
 def _models(place: str | None) -> "Mapping[str, Manifest]":
-    from edge_nodes import published, push
+    from edge_nodes.publication import published, push
 
     try:
         if place is None:

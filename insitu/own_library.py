@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from edge_nodes.manifest import Manifest, ManifestError
+from edge_nodes.models.manifest import Manifest, ManifestError
 from insitu import cache
 
 HELD_OUT = "held_out.safetensors"

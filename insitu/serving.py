@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from edge_nodes.caching import CACHING
+from edge_nodes.tiers.caching import CACHING
 from scenarios.plan import LIBRARY_PORT
 from scenarios.quantity import parse_integer
 
@@ -42,8 +42,8 @@ def serve(folder: Path | None, port: int, urls: Sequence[str], cache: str, cachi
     """
     import asyncio
 
-    from edge_nodes.manifest import ManifestError
-    from edge_nodes.pulls import Upstream
+    from edge_nodes.models.manifest import ManifestError
+    from edge_nodes.tiers.pulls import Upstream
     from insitu import tier_service
 
     upstream = [_address(url) for url in urls]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
-from edge_nodes import zoo
+from edge_nodes.publication import zoo
 from insitu import remains
 from insitu.vm import machine
 from insitu.vm.kernel import find_or_build

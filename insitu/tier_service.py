@@ -11,14 +11,15 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from edge_nodes import http11, oci
-from edge_nodes.caching import Policy
+from edge_nodes import http11
 from edge_nodes.delivery import digest_of
-from edge_nodes.library import CATALOGUE, KEEP_ALIVE_S, Tier
-from edge_nodes.manifest import Manifest
-from edge_nodes.pulls import PATIENCE_S, Upstream
-from edge_nodes.registry import application
-from edge_nodes.store import Published, Store
+from edge_nodes.models.manifest import Manifest
+from edge_nodes.tiers import oci
+from edge_nodes.tiers.caching import Policy
+from edge_nodes.tiers.library import CATALOGUE, KEEP_ALIVE_S, Tier
+from edge_nodes.tiers.pulls import PATIENCE_S, Upstream
+from edge_nodes.tiers.registry import application
+from edge_nodes.tiers.store import Published, Store
 from scenarios import records
 
 HOST = "127.0.0.1"

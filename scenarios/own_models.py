@@ -21,7 +21,7 @@ class _Variant(msgspec.Struct):
 
 
 class _Manifest(msgspec.Struct):
-    """The part of `edge_nodes.manifest.Manifest` that a scenario can name."""
+    """The part of `edge_nodes.models.manifest.Manifest` that a scenario can name."""
 
     model: str
     variants: list[_Variant]

@@ -16,10 +16,11 @@ from typing import Any
 from aiohttp import web
 from emulation import OUT, emulation, read_plan
 
-from edge_nodes import clock, delivery, http11, library, registry, store
-from edge_nodes.downloads import Downloads
-from edge_nodes.receiver import Receiver, Tier
-from edge_nodes.sessions import Northbound
+from edge_nodes import clock, delivery, http11
+from edge_nodes.devices.receiver import Receiver, Tier
+from edge_nodes.tiers import library, registry, store
+from edge_nodes.tiers.downloads import Downloads
+from edge_nodes.tiers.sessions import Northbound
 from scenarios import records
 from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
 from topology import namespace

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from edge_nodes import shipping
+from edge_nodes.publication import shipping
 from insitu import experiment
 from insitu.cache import cache_dir
 from insitu.vm.kernel import Kernel

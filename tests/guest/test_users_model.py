@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from edge_nodes import situations
-from edge_nodes.programs import result_of
+from edge_nodes.models.programs import result_of
+from edge_nodes.publication import situations
 from insitu.vm.kernel import Kernel
 
 PROGRAM = """
@@ -22,7 +22,7 @@ def build():
     return nn.Sequential(*first, nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
 """
 DATA = """
-from edge_nodes import situations
+from edge_nodes.publication import situations
 def held_out():
     part = situations.split()[2]
     return part.images, part.labels

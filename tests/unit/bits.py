@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Generator, Tensor, nn
 
-from edge_nodes import numerics
-from edge_nodes.factory import Factory
-from edge_nodes.manifest import Manifest
+from edge_nodes.devices.factory import Factory
+from edge_nodes.models import numerics
+from edge_nodes.models.manifest import Manifest
 
 BATCHES = (1, 2, 7, 64)  # their products take different ways through the libraries
 

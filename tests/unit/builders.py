@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge_nodes import delivery
-from edge_nodes.manifest import Block, Manifest, Variant
+from edge_nodes.models.manifest import Block, Manifest, Variant
 from scenarios import records
 from scenarios.plan import Plan
 from scenarios.planner import Published, decide

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_nodes.caching import CACHING, Lfu, Lru, Pinned, Policy, Popularity
+from edge_nodes.tiers.caching import CACHING, Lfu, Lru, Pinned, Policy, Popularity
 
 NAMES = st.sampled_from("abcdefgh")
 # Object "a" has 1 byte, "b" 2, …; the models share some of them

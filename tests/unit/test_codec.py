@@ -20,9 +20,9 @@ from hypothesis.extra.numpy import arrays
 from msgspec import structs
 from safetensors.numpy import save
 
-from edge_nodes import codec
-from edge_nodes.codec import Floats, Integers, Key
-from edge_nodes.manifest import MOST_RANK, Block, Delta, Manifest, ManifestError, Piece, Variant
+from edge_nodes.models import codec
+from edge_nodes.models.codec import Floats, Integers, Key
+from edge_nodes.models.manifest import MOST_RANK, Block, Delta, Manifest, ManifestError, Piece, Variant
 
 LEVELS, STEP, ROWS, RANK = 3, 0.5, (0, 6, 16), 2  # two groups of six and ten rows
 SOME = settings(deadline=None)

@@ -8,8 +8,7 @@ from builders import variant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_nodes.manifest import Block, Manifest, Variant
-from edge_nodes.policies import (
+from edge_nodes.choosing.policies import (
     COUNTED,
     RESERVED,
     Adaptive,
@@ -22,7 +21,8 @@ from edge_nodes.policies import (
     compression,
     rate_for,
 )
-from edge_nodes.transfer import Channel
+from edge_nodes.choosing.transfer import Channel
+from edge_nodes.models.manifest import Block, Manifest, Variant
 
 SOME = settings(max_examples=200, deadline=None)
 SECOND = 10**9

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from edge_nodes import cost
+from edge_nodes.models import cost
 
 
 class Residual(nn.Module):

@@ -7,8 +7,8 @@ from builders import manifest_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_nodes.deadline import Course, Outlook, Pace, Sight, parts
-from edge_nodes.manifest import Manifest
+from edge_nodes.choosing.deadline import Course, Outlook, Pace, Sight, parts
+from edge_nodes.models.manifest import Manifest
 
 MS = 10**6
 SIZES = (1_000, 4_000, 20_000, 100_000)

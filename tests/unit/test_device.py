@@ -13,10 +13,12 @@ import pytest
 import torch
 from builders import Notes, digest_of, manifest_of, planned
 
-from edge_nodes import clock, codec, delivery, trial
-from edge_nodes.device import UserEquipment
-from edge_nodes.manifest import Manifest, Variant
-from edge_nodes.policies import Limits
+from edge_nodes import clock, delivery
+from edge_nodes.choosing.policies import Limits
+from edge_nodes.devices import trial
+from edge_nodes.devices.device import UserEquipment
+from edge_nodes.models import codec
+from edge_nodes.models.manifest import Manifest, Variant
 from scenarios import records
 from scenarios.plan import Device
 

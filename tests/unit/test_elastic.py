@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Generator, nn
 
-from edge_nodes import codec, compact, networks
-from edge_nodes.elastic import Conv, Elastic, Exit, Linear, Residual, Stage
+from edge_nodes.models import codec, compact, networks
+from edge_nodes.models.elastic import Conv, Elastic, Exit, Linear, Residual, Stage
 
 WIDTHS = (1, 2, 3)
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from edge_nodes.entropy import LARGEST, Integers, Reader, Writer
+from edge_nodes.models.entropy import LARGEST, Integers, Reader, Writer
 
 SOME = settings(deadline=None)
 MANY = st.one_of(st.integers(-3, 3), st.integers(-40, 40), st.integers(-LARGEST, LARGEST))

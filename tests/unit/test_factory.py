@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_nodes import codec, networks
-from edge_nodes.factory import Factory
-from edge_nodes.manifest import Block, Manifest, Variant
-from edge_nodes.policies import Limits
+from edge_nodes.choosing.policies import Limits
+from edge_nodes.devices.factory import Factory
+from edge_nodes.models import codec, networks
+from edge_nodes.models.manifest import Block, Manifest, Variant
 
 ANY = Limits(10**9, 10**12, 10**9, 0, 0, frozenset())
 

@@ -13,13 +13,15 @@ import pytest
 from aiohttp import web
 from builders import Notes, digest_of, frames, manifest_of, planned, publish
 
-from edge_nodes import delivery, http11, library, policies, pulls, registry
-from edge_nodes.caching import Lru
-from edge_nodes.downloads import Downloads
-from edge_nodes.library import Tier
-from edge_nodes.pulls import Upstream
-from edge_nodes.sessions import Northbound
-from edge_nodes.store import Held, Objects, Published, Source, Store
+from edge_nodes import delivery, http11
+from edge_nodes.choosing import policies
+from edge_nodes.tiers import library, pulls, registry
+from edge_nodes.tiers.caching import Lru
+from edge_nodes.tiers.downloads import Downloads
+from edge_nodes.tiers.library import Tier
+from edge_nodes.tiers.pulls import Upstream
+from edge_nodes.tiers.sessions import Northbound
+from edge_nodes.tiers.store import Held, Objects, Published, Source, Store
 from scenarios import records
 from scenarios.plan import Plan
 

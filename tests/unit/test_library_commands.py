@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
-from edge_nodes import published
-from edge_nodes.manifest import Manifest
-from edge_nodes.programs import result_of
+from edge_nodes.models.manifest import Manifest
+from edge_nodes.models.programs import result_of
+from edge_nodes.publication import published
 from insitu.cli import main
 from tests.conftest import PROJECT
 from tests.unit.builders import manifest_of, publish

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from edge_nodes import numerics
+from edge_nodes.models import numerics
 
 PROJECT = Path(__file__).resolve().parent.parent.parent
 INTEL = "int mkl_serv_intel_cpu_true(void) { return 1; }\nint mkl_serv_intel_cpu(void) { return 1; }\n"

@@ -15,11 +15,12 @@ from aiohttp import web
 from builders import Notes, digest_of, manifest_of, publish
 from msgspec.structs import replace
 
-from edge_nodes import http11, oci, registry
-from edge_nodes.caching import Lru
-from edge_nodes.library import Tier
-from edge_nodes.pulls import Upstream
-from edge_nodes.store import Objects, Published, Store
+from edge_nodes import http11
+from edge_nodes.tiers import oci, registry
+from edge_nodes.tiers.caching import Lru
+from edge_nodes.tiers.library import Tier
+from edge_nodes.tiers.pulls import Upstream
+from edge_nodes.tiers.store import Objects, Published, Store
 
 DIGITS, NIGHT = [b"stem" * 10, b"levels" * 50_000, b""], [b"stem" * 10, b"night" * 9]
 VARIANTS = {"small": {"blocks": [0], "accuracy": 0.7}, "large": {"blocks": [0, 1], "accuracy": 0.912345}}

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from edge_nodes.manifest import Block, Manifest, Variant
-from edge_nodes.policies import sending_order
+from edge_nodes.choosing.policies import sending_order
+from edge_nodes.models.manifest import Block, Manifest, Variant
 
 SOME = settings(max_examples=200, deadline=None)
 State = tuple[int, int, int]

@@ -11,12 +11,13 @@ from msgspec import structs
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from edge_nodes import adapt, codec, own_model, published, publishing, situations
-from edge_nodes.factory import Factory
-from edge_nodes.manifest import Manifest, Variant
-from edge_nodes.measuring import Seen, accuracy_of
-from edge_nodes.own_model import Source
-from edge_nodes.programs import ProgramError, result_of
+from edge_nodes.devices.factory import Factory
+from edge_nodes.models import adapt, codec
+from edge_nodes.models.manifest import Manifest, Variant
+from edge_nodes.models.programs import ProgramError, result_of
+from edge_nodes.publication import own_model, published, publishing, situations
+from edge_nodes.publication.measuring import Seen, accuracy_of
+from edge_nodes.publication.own_model import Source
 from insitu import own_library
 
 PROGRAM = """
@@ -47,7 +48,7 @@ def convolutional():
     )
 """
 DATA = """
-from edge_nodes import situations
+from edge_nodes.publication import situations
 def held_out():
     part = situations.split()[2]
     return part.images, part.labels

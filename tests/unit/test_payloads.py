@@ -8,10 +8,10 @@ from builders import manifest_of, planned
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_nodes import payloads
 from edge_nodes.delivery import digest_of
-from edge_nodes.library import read
-from edge_nodes.manifest import Manifest
+from edge_nodes.models.manifest import Manifest
+from edge_nodes.tiers import payloads
+from edge_nodes.tiers.library import read
 from scenarios.plan import Plan
 
 SIZES = st.integers(1, 3 * payloads.TILE)

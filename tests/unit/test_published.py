@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from edge_nodes import published
-from edge_nodes.manifest import Manifest
+from edge_nodes.models.manifest import Manifest
+from edge_nodes.publication import published
 from tests.unit.builders import digest_of, manifest_of
 
 INPUTS, LABELS = np.zeros((5, 3), np.float32), np.arange(5)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_nodes import oci, push
-from edge_nodes.manifest import Manifest
+from edge_nodes.models.manifest import Manifest
+from edge_nodes.publication import push
+from edge_nodes.tiers import oci
 from tests.unit.builders import digest_of, manifest_of
 from tests.unit.registry_server import LIMIT_S, free_port, needs_registry, running_registry
 

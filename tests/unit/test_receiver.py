@@ -17,12 +17,14 @@ from builders import Notes, digest_of, manifest_of, planned, publish
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edge_nodes import clock, delivery, http11, library, receiver, registry
-from edge_nodes.downloads import Downloads
-from edge_nodes.pulls import Upstream
-from edge_nodes.receiver import DownloadFailed, Receiver
-from edge_nodes.sessions import Grant, Northbound, Refused
-from edge_nodes.store import Published
+from edge_nodes import clock, delivery, http11
+from edge_nodes.devices import receiver
+from edge_nodes.devices.receiver import DownloadFailed, Receiver
+from edge_nodes.tiers import library, registry
+from edge_nodes.tiers.downloads import Downloads
+from edge_nodes.tiers.pulls import Upstream
+from edge_nodes.tiers.sessions import Grant, Northbound, Refused
+from edge_nodes.tiers.store import Published
 from scenarios import records
 
 SOME = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

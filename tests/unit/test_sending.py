@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_nodes import delivery, tcp
-from edge_nodes.deadline import Course
+from edge_nodes.choosing.deadline import Course
 from edge_nodes.http11 import Body
-from edge_nodes.sending import Stream, Unavailable, send_blocks
-from edge_nodes.store import Held, Source
+from edge_nodes.tiers.sending import Stream, Unavailable, send_blocks
+from edge_nodes.tiers.store import Held, Source
 
 BLOCKS = [bytes([number]) * size for number, size in enumerate((10, 200, 3_000))]
 MANIFEST = manifest_of("digits", BLOCKS, small={"blocks": [0]}, large={"blocks": [0, 1, 2]})

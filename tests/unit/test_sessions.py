@@ -8,8 +8,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from edge_nodes import sessions
-from edge_nodes.sessions import Grant, Northbound, Refused
+from edge_nodes.tiers import sessions
+from edge_nodes.tiers.sessions import Grant, Northbound, Refused
 
 HERE = "127.0.0.1"
 ASKED = {"device_ip": "10.0.0.9", "server_ip": "10.0.0.8", "profile": "models", "rate_bps": 8000, "duration_s": 3}

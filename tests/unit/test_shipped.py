@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from edge_nodes import codec, numerics, shipping, zoo
-from edge_nodes.manifest import Manifest, Variant
+from edge_nodes.models import codec, numerics
+from edge_nodes.models.manifest import Manifest, Variant
+from edge_nodes.publication import shipping, zoo
 
 MANIFESTS = {model: Manifest.load(shipping.SHIPPED / "manifests" / f"{model}.json") for model in zoo.MODELS}
 WHOLE = "d3w4b4"
@@ -19,8 +20,8 @@ import json, sys
 from pathlib import Path
 import torch
 from safetensors.torch import load_file
-from edge_nodes import codec, compact
-from edge_nodes.manifest import Manifest
+from edge_nodes.models import codec, compact
+from edge_nodes.models.manifest import Manifest
 library, names = Path(sys.argv[1]), sys.argv[2:]
 seen, result = load_file(library / "held_out.safetensors"), {}
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_nodes import http11
-from edge_nodes import store as stores
-from edge_nodes.caching import Lru
-from edge_nodes.library import read
-from edge_nodes.store import Published, Store
+from edge_nodes.tiers import store as stores
+from edge_nodes.tiers.caching import Lru
+from edge_nodes.tiers.library import read
+from edge_nodes.tiers.store import Published, Store
 from scenarios import records
 
 SMALL, LARGE = b"small" * 100, b"large" * 100_000

@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_nodes.transfer import FIRST_WINDOW, FRAME, SEGMENT, Channel
+from edge_nodes.choosing.transfer import FIRST_WINDOW, FRAME, SEGMENT, Channel
 
 MS = 10**6
 CHANNELS = st.builds(Channel, st.integers(8_000, 10**10), st.integers(0, 10**9))

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from edge_nodes import trial
+from edge_nodes.devices import trial
 
 
 def outcomes(accuracy: float, draw: random.Random, count: int = trial.IMAGES) -> list[bool]:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from edge_nodes import codec, compact, shipping, situations, zoo
-from edge_nodes.manifest import Manifest, ManifestError, Variant
+from edge_nodes.models import codec, compact
+from edge_nodes.models.manifest import Manifest, ManifestError, Variant
+from edge_nodes.publication import shipping, situations, zoo
 
 TINY = zoo.Recipe(
     shape={"channels": (1, 2), "stages": 2, "blocks": 1, "levels": 2},

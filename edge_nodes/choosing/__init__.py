@@ -1,0 +1,1 @@
+"""Which variant a device gets, and in which order its blocks leave. Pure."""

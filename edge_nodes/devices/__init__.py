@@ -1,0 +1,1 @@
+"""Devices: inference, downloads, and swaps of their models."""

@@ -1,0 +1,1 @@
+"""How models get into a library: training, measuring, publishing; and the library that ships."""
