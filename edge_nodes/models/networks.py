@@ -5,7 +5,7 @@
 
 from torch.nn import Flatten, ReLU, Sequential
 
-from edge_nodes.models.elastic import Conv, Elastic, Exit, Groups, Linear, Mean, Residual, Stage
+from edge_nodes.models.elastic import Conv, Elastic, Exit, Groups, Linear, Residual, Stage
 
 
 def residual(
@@ -27,7 +27,8 @@ def residual(
 def convolutional(
     channels: Groups = (8, 8, 8, 8), size: int = 8, stages: int = 3, levels: int = 4, seed: int = 0
 ) -> Elastic:
-    """A small residual network after He et al. 2016: convolutions of 3 × 3, a mean over all positions at each exit."""
+    """A small residual network after He et al. 2016, of convolutions of 3 × 3; its exits see where each feature is."""
+    features = tuple(number * (size // 2) ** 2 for number in channels)
 
     def body() -> Sequential:
         return Sequential(
@@ -35,8 +36,8 @@ def convolutional(
             ReLU(),
         )
 
-    stem = Sequential(Conv((1,), channels, norm=True), ReLU())
-    exits = [Stage(body(), Exit(channels, 10, Mean())) for _ in range(stages)]
+    stem = Sequential(Conv((1,), channels, stride=2, norm=True), ReLU())
+    exits = [Stage(body(), Exit(features, 10, Flatten())) for _ in range(stages)]
     return Elastic((1, size, size), stem, exits, levels, seed)
 
 
@@ -49,6 +50,7 @@ def mixer(
     stands where they have layer norm, which would read all channels.
     """
     tokens, double = ((size // 2) ** 2,), tuple(2 * number for number in channels)
+    features = tuple(number * tokens[0] for number in channels)
 
     def body() -> Sequential:
         return Sequential(
@@ -57,5 +59,5 @@ def mixer(
         )
 
     patches = Sequential(Conv((1,), channels, (2, 2), stride=2, norm=True), Flatten(2))
-    exits = [Stage(body(), Exit(channels, 10, Mean())) for _ in range(stages)]
+    exits = [Stage(body(), Exit(features, 10, Flatten())) for _ in range(stages)]
     return Elastic((1, size, size), patches, exits, levels, seed)

@@ -15,7 +15,9 @@ from edge_nodes.models import codec, entropy, manifest
 from edge_nodes.models.manifest import Manifest
 
 SHIPPED = Path(__file__).with_name("shipped")
-SOURCES = [Path(str(module.__file__)) for module in (manifest, entropy, codec)]  # what decides, with this file, what comes out
+SOURCES = [
+    Path(str(module.__file__)) for module in (manifest, entropy, codec)
+]  # what decides, with this file, what comes out
 
 
 class DamagedLibrary(OSError):

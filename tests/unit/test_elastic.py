@@ -8,7 +8,7 @@ import torch
 from torch import Generator, nn
 
 from edge_nodes.models import codec, compact, networks
-from edge_nodes.models.elastic import Conv, Elastic, Exit, Linear, Residual, Stage
+from edge_nodes.models.elastic import Conv, Elastic, Exit, Linear, Mean, Residual, Stage
 
 WIDTHS = (1, 2, 3)
 
@@ -22,7 +22,14 @@ def own(channels: tuple[int, ...] = WIDTHS, seed: int = 1) -> Elastic:
     return Elastic((1, 8, 8), stem, [first, second], levels=2, seed=seed)
 
 
-MAKERS: list[Callable[..., Elastic]] = [own, networks.residual, networks.convolutional, networks.mixer]
+def pooled(channels: tuple[int, ...] = WIDTHS, seed: int = 1) -> Elastic:
+    """A convolutional one with a mean over all positions at its exit."""
+    body = Residual(Conv(channels, channels, norm=True), nn.ReLU(), Conv(channels, channels))
+    stem = Conv((1,), channels, (2, 2), stride=2, norm=True)
+    return Elastic((1, 8, 8), stem, [Stage(body, Exit(channels, 10, Mean()))], levels=2, seed=seed)
+
+
+MAKERS: list[Callable[..., Elastic]] = [own, pooled, networks.residual, networks.convolutional, networks.mixer]
 
 
 @pytest.fixture(params=MAKERS, ids=lambda make: make.__name__)
