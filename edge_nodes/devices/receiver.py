@@ -24,7 +24,6 @@ STALL_NS = (
     3_000_000_000  # without a byte, after which a library counts as down; what TCP has lost it sends again within 1 s
 )
 LOOKS = 10  # in that time
-LARGEST_MANIFEST = 1 << 24  # bytes
 
 
 class Tier(NamedTuple):
@@ -190,7 +189,7 @@ class Receiver:
         """A part of an object, which is looked at when it is whole."""
         air = self._in_the_air
         if air is None or air.name != head.object:
-            air = self._in_the_air = Arriving(head.object, self._size(head))
+            air = self._in_the_air = Arriving(head.object, self._size(head), head.object == self._manifest_digest)
         before = air.arrived
         try:
             await air.take(head, answer, tier.host)
@@ -198,13 +197,14 @@ class Receiver:
             self.bytes += air.arrived - before
         if not air.is_whole:
             return
-        if not air.is_unbroken():
+        data = air.unbroken()
+        if data is None:
             self._reject(air.name, ", ".join(air.sources), "other bytes than the digest promises")
             return
         self._in_the_air = None
-        self.objects[air.name] = air.data()
+        self.objects[air.name] = data
         if air.name == self._manifest_digest:
-            self.manifest = Manifest.from_json(air.data())
+            self.manifest = Manifest.from_json(data)
         self.news.set()
 
     def _reject(self, name: str, source: str, why: str) -> None:
@@ -218,7 +218,7 @@ class Receiver:
         """The bytes of an object that is wanted. Raises BrokenStream for one that is not."""
         if head.object in self.objects:
             raise BrokenStream(f"the library sent {head.object}, which is there")
-        if head.object == self._manifest_digest and head.of <= LARGEST_MANIFEST:
+        if head.object == self._manifest_digest and head.of <= delivery.LARGEST_MANIFEST:
             return head.of
         blocks = self.manifest.blocks if self.manifest else ()
         if any(block.digest == head.object and block.bytes == head.of for block in blocks):

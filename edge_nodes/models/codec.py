@@ -98,7 +98,7 @@ def tensors(manifest: Manifest, variant: Variant, blocks: Mapping[str, bytes]) -
     pieces = manifest.pieces_of(variant.depth, variant.width)
     digests = {(block.stage, block.group, block.level): block.digest for block in manifest.blocks_of(variant)}
     if variant.bits == 0:
-        return _plain([p for p in pieces if p.tensor not in _factors(manifest.deltas)], digests, blocks)
+        return _plain(_parameters(manifest, pieces), digests, blocks)
     result = {name: np.zeros(shape, np.float32) for name, shape in shapes(pieces).items()}
     for (stage, group), owned in _units(pieces):
         nested, once = _kinds(owned, manifest.deltas)
@@ -116,6 +116,12 @@ def tensors(manifest: Manifest, variant: Variant, blocks: Mapping[str, bytes]) -
                 _part(piece, result)[...] = (values.astype(np.float32) * step).reshape(piece.shape())
     _add(manifest.deltas, pieces, result)
     return result
+
+
+def plain(manifest: Manifest, tensors: Mapping[str, Floats]) -> bytes:
+    """Return decoded tensors as one safetensors file of float32: each piece by itself, so no zeros between them."""
+    pieces = _parameters(manifest, manifest.pieces)
+    return safetensors.numpy.save({_name(p): np.ascontiguousarray(_part(p, tensors)) for p in pieces})
 
 
 def _units(pieces: Sequence[Piece]) -> list[tuple[tuple[int, int], list[Piece]]]:
@@ -214,14 +220,28 @@ def _add(deltas: Sequence[Delta], pieces: Sequence[Piece], tensors: dict[str, Fl
 def _plain(pieces: Sequence[Piece], digests: Mapping[Key, str], blocks: Mapping[str, bytes]) -> dict[str, Floats]:
     """Return the tensors of the one block that is a safetensors file."""
     digest = digests.get((0, 0, 0), "of the whole model")
+    result = {name: np.zeros(shape, np.float32) for name, shape in shapes(pieces).items()}
     try:
-        plain = safetensors.numpy.load(_verified(digest, blocks))
-        for name, shape in shapes(pieces).items():
-            if plain[name].shape != shape or plain[name].dtype != np.float32:
-                raise ValueError(f"{name} is no float32 tensor of {shape}")
+        parts = safetensors.numpy.load(_verified(digest, blocks))
+        for piece in pieces:
+            part = parts[_name(piece)]
+            if part.shape != piece.shape() or part.dtype != np.float32:
+                raise ValueError(f"{_name(piece)} is no float32 tensor of {piece.shape()}")
+            _part(piece, result)[...] = part
     except (SafetensorError, KeyError, ValueError) as error:
         raise BlockError(digest, f"does not fit the manifest: {error}") from error
-    return {name: plain[name] for name in shapes(pieces)}
+    return result
+
+
+def _parameters(manifest: Manifest, pieces: Sequence[Piece]) -> list[Piece]:
+    """Return the pieces of what runs: no factors of deltas."""
+    factors = _factors(manifest.deltas)
+    return [piece for piece in pieces if piece.tensor not in factors]
+
+
+def _name(piece: Piece) -> str:
+    """Return a piece's name in a file of plain weights, such as `conv[8:16,0:16]`."""
+    return f"{piece.tensor}[{','.join(f'{a}:{b}' for a, b in zip(piece.start, piece.stop, strict=True))}]"
 
 
 @contextmanager

@@ -71,9 +71,9 @@ def _checked(digest: str, content: bytes) -> bytes:
 
 
 def file_of(manifest: Manifest, blocks: Mapping[str, bytes]) -> bytes:
-    """Return the whole model at its finest level as one safetensors file of float32 weights."""
+    """Return the whole model at its finest level as one safetensors file of its float32 parameters."""
     whole = max((variant for variant in manifest.variants if variant.bits), key=lambda variant: len(variant.blocks))
-    return safetensors.numpy.save(codec.tensors(manifest, whole, blocks))
+    return codec.plain(manifest, codec.tensors(manifest, whole, blocks))
 
 
 def _as_read(values: np.ndarray) -> np.ndarray:

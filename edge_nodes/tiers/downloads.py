@@ -39,7 +39,7 @@ class Asked(NamedTuple):
     ask: delivery.Ask
     deadline_ns: int
     manifest: Manifest
-    text: Data  # of the manifest
+    text: Data  # of the manifest, as it is sent
     limits: Limits  # if the channel were the device's alone
     wanted: Choice  # within them
 
@@ -47,7 +47,7 @@ class Asked(NamedTuple):
 class Models(Protocol):
     """The part of a tier that is needed."""
 
-    async def text(self, model: str) -> Data: ...
+    async def deflated(self, model: str) -> Data: ...
     async def manifest(self, model: str) -> Manifest: ...
     async def open(self, name: str, digest: str) -> Source: ...
     def holds(self, digests: Iterable[str]) -> bool: ...
@@ -76,7 +76,7 @@ class Downloads:
         if ask.model not in self._plan.models:
             return web.Response(status=404, text=f"no model {ask.model}")
         try:
-            text, manifest = await self._models.text(ask.model), await self._models.manifest(ask.model)
+            text, manifest = await self._models.deflated(ask.model), await self._models.manifest(ask.model)
             deadline = now + ask.time_left_ns - _asking_ns(ask, len(body))
             limits = _limits(ask, deadline - now, 0 if self._plan.models[ask.model] in ask.have else len(text))
             asked = Asked(ask, deadline, manifest, text, limits, self._wanted(manifest, ask, limits))

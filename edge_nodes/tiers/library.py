@@ -46,6 +46,7 @@ class Tier:
         self.host, self.catalogue, self._store, self._recorder = host, catalogue, store, recorder
         self._pulls = Pulls(host, upstream, retry_ns, client, recorder, self._keep)
         self._texts: dict[str, Data] = {}  # the manifests by digest: always kept, and not counted in the store's bound
+        self._deflated: dict[str, bytes] = {}
         self._manifests: dict[str, Manifest] = {}
         self._sizes: dict[str, int] = {}  # of the objects that the manifests name
 
@@ -61,6 +62,13 @@ class Tier:
         if digest not in self._texts:
             self._texts[digest] = await read(await self.open(model, digest))
         return self._texts[digest]
+
+    async def deflated(self, model: str) -> Data:
+        """The manifest as devices get it. Raises Unavailable."""
+        digest, text = self.catalogue[model], await self.text(model)
+        if digest not in self._deflated:
+            self._deflated[digest] = delivery.deflate(text)
+        return self._deflated[digest]
 
     async def manifest(self, model: str) -> Manifest:
         """The manifest of a model in the catalogue. Raises Unavailable."""

@@ -60,8 +60,7 @@ def test_an_object_is_as_it_was_however_it_is_cut_into_frames_and_pieces(content
     stream = framed(content, data.draw(cuts_of(content)))
     at = [0, *sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20))), len(stream)]
     arriving = taken(*(stream[a:b] for a, b in pairwise(at) if a < b))
-    assert arriving.is_whole and arriving.is_unbroken()
-    assert bytes(arriving.data()) == content
+    assert arriving.is_whole and arriving.unbroken() == content
 
 
 @SOME
@@ -77,7 +76,7 @@ def test_an_object_goes_on_where_a_cut_has_left_it(content: bytes, data: st.Data
     at = arriving.arrived
     if at < len(content):
         taken(delivery.frame_head(arriving.name, len(content) - at, at, len(content)) + content[at:], into=arriving)
-    assert bytes(arriving.data()) == content and arriving.is_unbroken()
+    assert arriving.unbroken() == content
 
 
 @SOME
@@ -86,7 +85,22 @@ def test_other_bytes_than_the_name_promises_are_noticed(content: bytes, data: st
     wrong = bytearray(content)
     wrong[data.draw(st.integers(0, len(content) - 1))] ^= 1 << data.draw(st.integers(0, 7))
     stream = framed(bytes(wrong), [], delivery.digest_of(content))
-    assert not taken(stream).is_unbroken()
+    assert taken(stream).unbroken() is None
+
+
+@SOME
+@given(OBJECT, st.data())
+def test_a_manifest_is_as_it_was_after_its_way_and_a_spoilt_one_is_noticed(text: bytes, data: st.DataObject) -> None:
+    sent = bytearray(delivery.deflate(text))
+    assert delivery.inflate(sent) == text
+    sent[data.draw(st.integers(0, len(sent) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    arriving = Arriving(delivery.digest_of(text), len(sent), deflated=True)
+    spoilt = taken(delivery.frame_head(arriving.name, len(sent)) + sent, into=arriving).unbroken()
+    assert spoilt is None or spoilt == text  # a few bits of the head say nothing
+
+
+def test_a_manifest_that_inflates_without_end_is_refused() -> None:
+    assert delivery.inflate(delivery.deflate(bytes(delivery.LARGEST_MANIFEST + 1))) is None
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,8 @@ MANIFEST = manifest_of(
 TEXT = MANIFEST.to_json()
 OBJECTS = {digest_of(data): data for data in (TEXT, *BLOCKS)}
 NAMES = [digest_of(data) for data in BLOCKS]
-WHOLE = sum(map(len, OBJECTS.values()))
+SENT = delivery.deflate(TEXT)
+WHOLE = len(SENT) + sum(map(len, BLOCKS))
 STREAM = WHOLE + 2_000  # bytes of a response, about
 
 Wire = Callable[[bytes], bytes | None]  # what becomes of a response's next bytes; None cuts it
@@ -316,12 +317,12 @@ def frame(name: str, data: bytes, offset: int = 0, of: int | None = None) -> byt
     return delivery.frame_head(name, len(data), offset, len(data) if of is None else of) + data
 
 
-MANIFEST_FRAME = frame(digest_of(TEXT), TEXT)
+MANIFEST_FRAME = frame(digest_of(TEXT), SENT)
 OFFER, END = delivery.note_frame(delivery.Offer("large")), delivery.note_frame(delivery.End("large"))
 LIES = {
     "nothing": b"",
     "noise": b"\x00\xff" * 1000,
-    "another manifest": frame(digest_of(TEXT), TEXT.replace(b"0.9", b"1.0")) + OFFER + END,
+    "another manifest": frame(digest_of(TEXT), delivery.deflate(TEXT.replace(b"0.9", b"1.0"))) + OFFER + END,
     "no manifest": OFFER + END,
     "an unknown variant": MANIFEST_FRAME + delivery.note_frame(delivery.Offer("huge")) + END,
     "no offer": MANIFEST_FRAME + END,
