@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from msgspec import structs
-from safetensors.numpy import save
+from safetensors.numpy import load, save
 
 from edge_nodes.models import codec
 from edge_nodes.models.codec import Floats, Integers, Key
@@ -413,16 +413,20 @@ def test_a_factor_whose_codes_could_lead_to_rounding_is_refused(monkeypatch: pyt
 
 
 def test_a_plain_file_is_a_variant_too() -> None:
-    plain = {
-        name: WEIGHTS[name] for name in ("matrix1", "bias1", "conv1", "exit1", "matrix2", "bias2", "conv2", "exit2")
-    }
-    published = publish({(0, 0, 0): save(plain)}, (*PIECES, *FACTORS), DELTAS)
+    wanted = NIGHT.tensors(2, 2, LEVELS)
+    content = codec.plain(NIGHT.manifest, wanted)
+    published = publish({(0, 0, 0): content}, (*PIECES, *FACTORS), DELTAS)
     loaded = published.tensors(2, 2, 0)
-    assert loaded.keys() == plain.keys()
-    assert all(same(loaded[name], tensor) for name, tensor in plain.items())
-    doubles = {name: tensor.astype(np.float64) for name, tensor in plain.items()}
-    without = {name: tensor for name, tensor in plain.items() if name != "bias2"}
-    for wrong in (b"", save(without), save(doubles), save({**plain, "bias1": np.zeros(3, np.float32)})):
+    assert loaded.keys() == wanted.keys()
+    assert all(same(loaded[name], tensor) for name, tensor in wanted.items())
+    parts = load(content)
+    assert sum(part.size for part in parts.values()) == sum(
+        piece.size() for piece in PIECES
+    )  # and no zeros between them
+    first = next(iter(parts))
+    doubles = {name: part.astype(np.float64) for name, part in parts.items()}
+    without = {name: part for name, part in parts.items() if name != first}
+    for wrong in (b"", save(without), save(doubles), save({**parts, first: np.zeros(3, np.float32)})):
         with pytest.raises(codec.BlockError, match="does not fit"):
             published.with_content((0, 0, 0), wrong).tensors(2, 2, 0)
 

@@ -171,9 +171,11 @@ class World:
         """What a good library sends: what the device lacks, with a pause before each block."""
         manifest = self.manifests[ask.model]
         blocks = [BLOCKS[ask.model][number] for number in manifest.variant(end or variant).blocks]
+        text = manifest.to_json()
+        objects = {digest_of(text): delivery.deflate(text)} | {digest_of(block): block for block in blocks}
         head, *frames = [
-            delivery.frame_head(digest_of(data), len(data)) + data if digest_of(data) not in ask.have else b""
-            for data in (manifest.to_json(), *blocks)
+            delivery.frame_head(digest, len(data)) + data if digest not in ask.have else b""
+            for digest, data in objects.items()
         ]
         offer, done = (delivery.note_frame(note) for note in (delivery.Offer(variant), delivery.End(end or variant)))
         return [(0, head + offer), *((pause, one) for one in frames if one), (0, done)]

@@ -162,6 +162,8 @@ class World:
                     errors[head.object] = head.error
                 elif head.object != delivery.OFFER:
                     objects[head.object] = objects.get(head.object, b"") + data
+            for digest in objects.keys() & {digest_of(text) for text in TEXTS.values()}:
+                objects[digest] = delivery.inflate(objects[digest]) or b""
             return Download(answer.status, variant, objects, errors)
 
     def served(self, host: str, digest: str) -> list[bool]:

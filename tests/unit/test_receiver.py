@@ -405,7 +405,7 @@ async def test_a_variant_for_which_there_is_no_room_is_not_taken(tmp_path: Path)
     fat = manifest_of("digits", BLOCKS, large={"blocks": [0, 1, 2, 3], "memory": 2_000_000})
     publish(tmp_path, (fat, BLOCKS))
     text = fat.to_json()
-    app = saying(frame(digest_of(text), text) + OFFER)
+    app = saying(frame(digest_of(text), delivery.deflate(text)) + OFFER)
     async with world(tmp_path, app) as there:
         got = there.receiver(pauses=(), manifest=digest_of(text), memory_bytes=1_000_000)
         with pytest.raises(DownloadFailed):
