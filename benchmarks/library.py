@@ -133,3 +133,7 @@ def variants(library: Library) -> Table:
     )
     columns = ("variant", "bytes", "alone", "ours / alone", "upgrade", "MACs", "memory", "accuracy", "float32")
     return Table(f"All {len(rows)} variants of `{manifest.model}`", note, columns, rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
