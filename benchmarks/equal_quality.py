@@ -18,11 +18,11 @@ from edge_nodes.models.manifest import Block, Variant, shapes
 from edge_nodes.publication import situations, training, zoo
 from edge_nodes.publication.measuring import accuracy_of, variant_of
 
-PARAMETERS = range(-32, -7, 2)  # steps of 2^-8 to 2^-2
+PARAMETERS = range(-38, -7, 2)  # steps of 1.5 x 2^-10 to 2^-2
 EXITS, SMALL = (
     16,
     128,
-)  # NNCodec's steps in a root mean square of exits, and of biases and first layers: as many as we have
+)  # NNCodec's steps in a root mean square of exits, and of biases and first layers, where it is coarse
 VIEWS = 4  # of every validation image
 MOST_UNTUNED, MOST_WHOLE, MOST_SMALLEST = 1.1, 0.5, 0.7  # of NNCodec's bytes
 

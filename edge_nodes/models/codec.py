@@ -31,8 +31,9 @@ Key = tuple[int, int, int]  # stage, group, level
 
 # Kinds of what is sent once: how many codes there are in one root mean square of a piece (twice as many cost a bit a weight),
 # and the largest code. The first is of pieces smaller than SMALL (first layer, biases): there, precision costs little and
-# matters most. The last is of the factors of deltas.
-KINDS = ((64, LARGEST), (12, LARGEST), (1.5, 31))
+# matters most. Coarser than the first two are, what is sent once bounds what the finest levels can be. The last is of the
+# factors of deltas, which are trained to be rounded so.
+KINDS = ((96, LARGEST), (32, LARGEST), (1.5, 31))
 SMALL = 256
 STEPS = np.array([(4 + byte % 4) * 2.0 ** (byte // 4 - 44) for byte in range(256)])  # of a piece, by its stored byte
 

@@ -40,8 +40,10 @@ class Recipe:
     rounded_steps: int = 400  # and again as many, with the rate at its height again
     specialise_steps: int = 500
     batch: int = 128
-    step_deviations: float = 2.5  # the first quantisation step, in standard deviations of the weights
-    rank: int = 6  # of what a specialisation changes
+    # The first quantisation step, in standard deviations of the weights: the largest of 2.5, 2.75 and 3 with which the whole
+    # net at its coarsest level loses at most half a point on the validation part (0.12; then 0.57 and 0.94).
+    step_deviations: float = 2.5
+    rank: int = 7  # of what a specialisation changes
     views: int = 4  # of every held-out image
     seed: int = 0
 
@@ -64,7 +66,7 @@ def train(report: Callable[[str], None], recipe: Recipe = RECIPE) -> dict[str, "
     base, *others = MODELS
     report(f"training {base}: {recipe.pretrain_steps} + {recipe.folded_steps} + 2 x {recipe.rounded_steps} steps")
     trained = {base: training.base(recipe)}
-    report(f"training {', '.join(others)}: {recipe.specialise_steps} steps each")
+    report(f"training {', '.join(others)}: 2 x {recipe.specialise_steps} steps each")
     with _workers() as pool:
         specialised = [pool.submit(training.specialise, trained[base], model, recipe) for model in others]
         return trained | {model: future.result() for model, future in zip(others, specialised, strict=True)}
@@ -153,7 +155,10 @@ def table(manifest: Manifest) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Build a library by hand: `python -m edge_nodes.publication.zoo FOLDER`; progress goes to standard error, tables to standard output."""
+    """Build a library by hand: `python -m edge_nodes.publication.zoo FOLDER`.
+
+    Progress goes to standard error, tables to standard output.
+    """
     if len(arguments) != 1:
         print("usage: python -m edge_nodes.publication.zoo FOLDER", file=sys.stderr)
         return 2
