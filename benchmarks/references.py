@@ -12,13 +12,13 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from edge_nodes.models import codec
+from edge_nodes.models import codec, elastic, networks, numerics
 from edge_nodes.models.manifest import Manifest
-from edge_nodes.publication import training, zoo
+from edge_nodes.publication import situations, training, zoo
 from edge_nodes.publication.measuring import Accuracy, accuracy_of
 from insitu import cache
 
-MODULES = ("elastic", "networks", "numerics", "situations", "training")  # what trained weights depend on
+MODULES = (elastic, networks, numerics, situations, training)  # what trained weights depend on
 LEVEL = 3  # at which specialisations are compared: the third of four
 RATE = 2e-3  # of fine-tuning all weights; better than 1e-3
 
@@ -41,7 +41,7 @@ def load(library: Path) -> References:
 
 
 def _sources() -> list[Path]:
-    return [Path(str(training.__file__)).with_name(f"{module}.py") for module in MODULES]
+    return [Path(str(module.__file__)) for module in MODULES]
 
 
 def _key(files: list[Path]) -> str:
