@@ -55,10 +55,9 @@ Rates = Mapping[str, float]  # bit/s by payload
 
 
 class Timing(NamedTuple):
-    """ns from a request of the second time (from the edge), and when it was loaded the first time (from the centre)."""
+    """ns from a request: until its variant was chosen and it was loaded, from the edge; and loaded, from the centre."""
 
-    session: int
-    first_byte: int
+    chosen: int
     loaded: int
     loaded_from_centre: int
 
@@ -142,20 +141,17 @@ class Study:
 def timings(events: list[records.AnyEvent]) -> dict[str, Timing]:
     """By payload; each was asked for twice, by one device."""
     began: dict[str, records.Requested] = {}
-    session: dict[str, int] = {}
-    first: dict[str, int] = {}
+    chosen: dict[str, int] = {}
     loaded: dict[str, int] = {}
     for event in events:
         if isinstance(event, records.Requested):
             began[event.download] = event
         elif isinstance(event, records.Chosen):
-            session[event.download] = event.t - began[event.download].t
-        elif isinstance(event, records.FirstByte):
-            first[event.download] = event.t - began[event.download].t
+            chosen[event.download] = event.t - began[event.download].t
         elif isinstance(event, records.Completed):
             loaded[event.download] = event.latency_ns
     return {
-        request.model: Timing(session[name], first[name], loaded[name], loaded[f"{request.node}-1"])
+        request.model: Timing(chosen[name], loaded[name], loaded[f"{request.node}-1"])
         for name, request in began.items()
         if name == f"{request.node}-2"
     }
@@ -249,7 +245,7 @@ def reasons_table(study: Study, whole: Mapping[str, tuple[float, Timing]]) -> Ta
         rate, timing = whole[name]
         payload, sent = 8 * size / rate * 1e3, 8 * size / tcp_goodput(rate) * 1e3
         load, all_of_it = study.loading(name, size) * 1e3, timing.loaded / 1e6
-        parts = (payload, sent - payload, timing.session / 1e6, load)
+        parts = (payload, sent - payload, timing.chosen / 1e6, load)
         rows.append(Row((REMARKS[name], *(f"{part:.1f}" for part in (*parts, all_of_it - sum(parts), all_of_it)))))
     note = (
         "ms at the rate found. `payload`: its bits at the link's rate; `framing`: a frame of 1514 bytes carries 1448. `request "
