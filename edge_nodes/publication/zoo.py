@@ -153,7 +153,7 @@ def table(manifest: Manifest) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Build a library by hand: `python -m edge_nodes.publication.zoo FOLDER`; progress to standard error, tables to standard output."""
+    """Build a library by hand: `python -m edge_nodes.publication.zoo FOLDER`; progress to standard error, tables to output."""
     if len(arguments) != 1:
         print("usage: python -m edge_nodes.publication.zoo FOLDER", file=sys.stderr)
         return 2
