@@ -158,6 +158,8 @@ class Receiver:
                 if self.offered is None or not set(variant.blocks) <= set(self.offered.blocks):
                     raise BrokenStream(f"the library ends with {variant.name}, which it did not offer")
                 self._ended = variant.name
+                if await answer.readline():  # to the body's end, so that the connection can be used again
+                    raise BrokenStream("the library goes on after the end")
                 return variant
             elif head.object in self._bad or not (head.bytes or head.error):
                 raise BrokenStream(f"the library goes on with {head.object}")
