@@ -128,7 +128,7 @@ class Cut(Event, frozen=True):
 
     download: str
     planned: str
-    variant: str
+    kept: str
     planned_bytes: int
     sent_bytes: int
     reason: str

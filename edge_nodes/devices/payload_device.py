@@ -28,7 +28,9 @@ class PayloadDevice:
             downloads.append(asyncio.create_task(self._download(need.model, need.time_ns, name)))
         await sleep_until(origin + self._plan.duration_ns)
         if downloads:
-            await asyncio.wait(downloads, timeout=DRAIN_NS / 10**9)
+            done, _ = await asyncio.wait(downloads, timeout=DRAIN_NS / 10**9)
+            for task in done:
+                task.result()  # a fault in one fails the run
 
     async def _download(self, model: str, time_ns: int, download: str) -> None:
         """As a device does, up to the loading; a failure is recorded."""

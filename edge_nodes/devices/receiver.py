@@ -19,6 +19,7 @@ from edge_nodes.delivery import Arriving, BrokenStream
 from edge_nodes.http11 import Data
 from edge_nodes.models.manifest import Manifest, ManifestError, Variant
 from scenarios import records
+from scenarios.quantity import about
 
 STALL_NS = (
     3_000_000_000  # without a byte, after which a library counts as down; what TCP has lost it sends again within 1 s
@@ -39,6 +40,10 @@ class DownloadFailed(Exception):
 
 class _Interrupted(Exception):
     """A tier gave no stream, or not the whole of it."""
+
+
+class _NoRoom(_Interrupted):
+    """A tier sets out to send what the device has no room for, and would again."""
 
 
 class Receiver:
@@ -93,7 +98,7 @@ class Receiver:
             except _Interrupted as error:
                 said[tier.host] = str(error)
                 self._note(records.Interrupted, tier.host, self.bytes - before, str(error))
-                if self.bytes == before:
+                if self.bytes == before or isinstance(error, _NoRoom):
                     return None
             else:
                 if self.has(variant):
@@ -152,7 +157,8 @@ class Receiver:
             if head.object == delivery.OFFER:
                 self.offered = self._variant(await delivery.read_note(answer, head), delivery.Offer)
                 if self.offered.memory > ask.memory_bytes:
-                    raise BrokenStream(f"the library offers {self.offered.name}, for which there is no room")
+                    size, room = (about(memory, "size") for memory in (self.offered.memory, ask.memory_bytes))
+                    raise _NoRoom(f"the library offers {self.offered.name}, which takes {size} of {room} of memory")
             elif head.object == delivery.END:
                 variant = self._variant(await delivery.read_note(answer, head), delivery.End)
                 if self.offered is None or not set(variant.blocks) <= set(self.offered.blocks):

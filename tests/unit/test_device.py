@@ -243,7 +243,7 @@ def test_where_all_tiers_fail_after_a_part_the_device_keeps_the_part() -> None:
     there.run()
     assert there.kinds(records.Cut, records.Completed, records.Failed) == ["Cut", "Completed"]
     (cut,) = there.notes.of(records.Cut)
-    assert (cut.node, cut.planned, cut.variant) == ("phone", "large", "small")
+    assert (cut.node, cut.planned, cut.kept) == ("phone", "large", "small")
     assert there.ran()[-1] == ("digits@night", "small")
 
 
