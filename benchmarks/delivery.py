@@ -17,7 +17,6 @@ from benchmarks.network import SEED
 from benchmarks.runs import PROJECT, Played, play
 from benchmarks.tables import Row, Table
 from edge_nodes.models.manifest import Manifest
-from edge_nodes.tiers import payloads
 from insitu import experiment
 from insitu.vm import machine
 from insitu.vm.kernel import find_or_build
@@ -115,20 +114,19 @@ def row(rate: int, loss: float, ours: Played, theirs: dict[str, float], whole: f
 
 def table(say: Callable[[str], None]) -> Table:
     manifest = Manifest.load(experiment.model_library(say) / "manifests" / f"{MODEL}.json")
-    file, size = manifest.variant("file"), 4 * payloads.weights(manifest)
+    file = manifest.variant("file")
     with tempfile.TemporaryDirectory(prefix="insitu-delivery-") as folder:
         written = Path(folder) / "delivery.yaml"
         written.write_text(scenario())
-        theirs = plain(written, size)
+        theirs = plain(written, file.bytes)
         say("plain downloads done")
         ours = play(written, Path(folder) / "run")
     rows = [row(rate, loss, ours, theirs, file.accuracy) for rate in RATES for loss in LOSSES]
     note = (
         f"{DEVICES} devices of each rate and loss, which need {MODEL} at one moment. `ours`: the adaptive policy, by one "
-        f"request to an edge library that has to pull the model first; `plain`: a GET of {size / 1e6:.2f} MB, which is float32 "
-        "for each weight and no more, from nginx at the edge, which has them. (The model's own `file` is "
-        f"{file.bytes / 1e6:.2f} MB, since it has the zeros of its triangular layers too.) The link's rate, 4 ms one way, and the "
-        f"loss are the device's alone. On time: loaded within {DEADLINE_S * 1000:g} ms. Accuracy: on what the device sees, at "
+        f"request to an edge library that has to pull the model first; `plain`: a GET of its float32 parameters, "
+        f"{file.bytes / 1e6:.2f} MB, from nginx at the edge, which has them. The link's rate, 4 ms one way, and the loss are "
+        f"the device's alone. On time: loaded within {DEADLINE_S * 1000:g} ms. Accuracy: on what the device sees, at "
         "the deadline, mean of the devices; one that is late still runs what it had. kB and ms: medians."
     )
     columns = (
