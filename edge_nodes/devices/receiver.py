@@ -70,6 +70,7 @@ class Receiver:
         self._ended = ""  # the variant that a stream has ended with, though not all of its blocks were good
         self._in_the_air: Arriving | None = None
         self._bad: set[str] = set()  # objects of this stream
+        self._no_room: set[str] = set()  # tiers that have offered what the device has no room for
         self._heard = False
 
     async def receive(self) -> Variant:
@@ -81,6 +82,8 @@ class Receiver:
                 for tier in self._tiers:
                     if variant := await self._receive_from(tier, said):
                         return variant
+                if len(self._no_room) == len(self._tiers):
+                    break
         finally:
             self.news.set()
         raise DownloadFailed("; ".join(f"{host}: {why}" for host, why in said.items()))
@@ -98,7 +101,9 @@ class Receiver:
             except _Interrupted as error:
                 said[tier.host] = str(error)
                 self._note(records.Interrupted, tier.host, self.bytes - before, str(error))
-                if self.bytes == before or isinstance(error, _NoRoom):
+                if isinstance(error, _NoRoom):
+                    self._no_room.add(tier.host)
+                if self.bytes == before or tier.host in self._no_room:
                     return None
             else:
                 if self.has(variant):
