@@ -20,7 +20,7 @@ from edge_nodes.clock import sleep_ns, sleep_until
 from edge_nodes.devices import trial
 from edge_nodes.devices.arrival import Arrival
 from edge_nodes.devices.factory import Factory, Running
-from edge_nodes.devices.receiver import DownloadFailed, Receiver, Tier
+from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, Tier, drain
 from edge_nodes.http11 import Data
 from edge_nodes.models import codec
 from edge_nodes.models.manifest import Manifest, Variant
@@ -28,7 +28,6 @@ from scenarios import channel, records
 from scenarios.plan import LIBRARY_PORT, Attachment, Device, Library, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
-DRAIN_NS = 2_000_000_000  # after the run's end a download in flight may still finish
 
 _Entry = TypeVar("_Entry", Need, Attachment)
 
@@ -98,10 +97,7 @@ class UserEquipment:
                 self._start(self._download(attachment))
             tick += self._device.infer_interval_ns
         await sleep_until(origin + self._plan.duration_ns)
-        if self._tasks:
-            done, _ = await asyncio.wait(self._tasks, timeout=DRAIN_NS / 10**9)
-            for task in done:
-                task.result()  # a fault in one fails the run
+        await drain(self._tasks)
 
     def _notice(self, need: str) -> None:
         if need == self._need:
@@ -144,6 +140,9 @@ class UserEquipment:
             self._not_before = self._recorder.now() + limit
             self._note(records.Failed, download, model, str(error))
             return
+        except asyncio.CancelledError:
+            self._note(records.Failed, download, model, ENDED)
+            raise
         finally:
             self._arrival = None
         latency = loaded_ns - began

@@ -7,7 +7,7 @@ whichever tiers its parts came from.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -25,6 +25,8 @@ STALL_NS = (
     3_000_000_000  # without a byte, after which a library counts as down; what TCP has lost it sends again within 1 s
 )
 LOOKS = 10  # in that time
+DRAIN_NS = 2_000_000_000  # after the run's end a download in flight may still finish
+ENDED = "the run ended before it was there"
 
 
 class Tier(NamedTuple):
@@ -62,6 +64,7 @@ class Receiver:
         """`held` are the objects that the device has, verified; `ask` gives what is true now; `note(kind, *figures)` records."""
         self._http, self._tiers, self._pauses_ns, self._ask, self._note = http, tiers, pauses_ns, ask, note
         self._manifest_digest = manifest_digest
+        self._held = frozenset(held)
         self.objects = dict(held)
         self.manifest = Manifest.from_json(held[manifest_digest]) if manifest_digest in held else None
         self.offered: Variant | None = None  # what the last tier set out to send
@@ -184,8 +187,8 @@ class Receiver:
         if not self._heard:
             self._note(records.FirstByte)
         self._heard = True
-        if self.bytes:
-            air = ask.resume or delivery.Resume("", 0)
+        air = ask.resume or delivery.Resume("", 0)
+        if air.object or self.objects.keys() - self._held - {self._manifest_digest}:
             self._note(records.Resumed, tier.host, self.bytes, air.object, air.offset)
 
     def _variant(self, text: bytes, kind: type[delivery.Offer] | type[delivery.End]) -> Variant:
@@ -237,6 +240,17 @@ class Receiver:
         if any(block.digest == head.object and block.bytes == head.of for block in blocks):
             return head.of
         raise BrokenStream(f"the library sent {head.object} of {head.of} bytes, which was not asked for")
+
+
+async def drain(downloads: Collection[asyncio.Task[None]]) -> None:
+    """After the run's end: gives downloads a while, and calls off what is still in flight. A fault in one is raised."""
+    if downloads:
+        _, late = await asyncio.wait(downloads, timeout=DRAIN_NS / 10**9)
+        for task in late:
+            task.cancel()
+    for result in await asyncio.gather(*downloads, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
 
 
 async def _give_up_when_still(answer: http11.Response) -> None:
