@@ -64,7 +64,6 @@ class Receiver:
         """`held` are the objects that the device has, verified; `ask` gives what is true now; `note(kind, *figures)` records."""
         self._http, self._tiers, self._pauses_ns, self._ask, self._note = http, tiers, pauses_ns, ask, note
         self._manifest_digest = manifest_digest
-        self._held = frozenset(held)
         self.objects = dict(held)
         self.manifest = Manifest.from_json(held[manifest_digest]) if manifest_digest in held else None
         self.offered: Variant | None = None  # what the last tier set out to send
@@ -176,6 +175,7 @@ class Receiver:
                     raise BrokenStream("the library goes on after the end")
                 return variant
             elif head.object in self._bad or not (head.bytes or head.error):
+                self._in_the_air = None  # whoever sent its first part may have lied about its size
                 raise BrokenStream(f"the library goes on with {head.object}")
             elif head.error:
                 self._reject(head.object, tier.host, head.error)
@@ -187,8 +187,8 @@ class Receiver:
         if not self._heard:
             self._note(records.FirstByte)
         self._heard = True
-        air = ask.resume or delivery.Resume("", 0)
-        if air.object or self.objects.keys() - self._held - {self._manifest_digest}:
+        if self.bytes:
+            air = ask.resume or delivery.Resume("", 0)
             self._note(records.Resumed, tier.host, self.bytes, air.object, air.offset)
 
     def _variant(self, text: bytes, kind: type[delivery.Offer] | type[delivery.End]) -> Variant:
@@ -204,7 +204,7 @@ class Receiver:
     async def _take(self, head: delivery.Frame, answer: http11.Response, tier: Tier) -> None:
         """A part of an object, which is looked at when it is whole."""
         air = self._in_the_air
-        if air is None or air.name != head.object:
+        if air is None or air.name != head.object or air.size != head.of:
             air = self._in_the_air = Arriving(head.object, self._size(head), head.object == self._manifest_digest)
         before = air.arrived
         try:
