@@ -1,4 +1,5 @@
-"""A model's delivery beside a plain HTTP download of the whole float32 model: `python -m benchmarks.delivery` writes docs/delivery.md.
+"""A model's delivery beside a plain HTTP download of the whole float32 model: `python -m benchmarks.delivery` writes
+docs/delivery.md.
 
 Both over the same links, with the same deadline: devices that need another model at one moment, each behind a link of its own.
 """
@@ -113,7 +114,7 @@ def row(rate: int, loss: float, ours: Played, theirs: dict[str, float], whole: f
 
 def table(say: Callable[[str], None]) -> Table:
     manifest = Manifest.load(experiment.model_library(say) / "manifests" / f"{MODEL}.json")
-    file = next(variant for variant in manifest.variants if variant.bits == 0)
+    file = manifest.variant("file")
     with tempfile.TemporaryDirectory(prefix="insitu-delivery-") as folder:
         written = Path(folder) / "delivery.yaml"
         written.write_text(scenario())
@@ -122,10 +123,11 @@ def table(say: Callable[[str], None]) -> Table:
         ours = play(written, Path(folder) / "run")
     rows = [row(rate, loss, ours, theirs, file.accuracy) for rate in RATES for loss in LOSSES]
     note = (
-        f"{DEVICES} devices of each rate and loss, which need {MODEL} at one moment. `ours`: the adaptive policy, by one request "
-        f"to an edge library that has to pull the model first; `plain`: a GET of the {file.bytes / 1e6:.2f} MB of float32 weights from nginx at the "
-        f"edge, which has them. The link's rate, 4 ms one way, and the loss are the device's alone. On time: loaded within {DEADLINE_S * 1000:g} ms. "
-        "Accuracy: on what the device sees, at the deadline, mean of the devices; one that is late still runs what it had. kB and ms: medians."
+        f"{DEVICES} devices of each rate and loss, which need {MODEL} at one moment. `ours`: the adaptive policy, by one "
+        f"request to an edge library that has to pull the model first; `plain`: a GET of its float32 parameters, "
+        f"{file.bytes / 1e6:.2f} MB, from nginx at the edge, which has them. The link's rate, 4 ms one way, and the loss are "
+        f"the device's alone. On time: loaded within {DEADLINE_S * 1000:g} ms. Accuracy: on what the device sees, at "
+        "the deadline, mean of the devices; one that is late still runs what it had. kB and ms: medians."
     )
     columns = (
         "link",

@@ -35,9 +35,9 @@ def table() -> Table:
         cells += (f"{downloads['latency_ms']['p50']:.0f}", f"{wall:.1f}")
         rows.append(Row(cells, wall <= LIMIT_S and downloads["completed"] == CELLS * DEVICES))
     note = (
-        f"{CELLS} cells of {DEVICES} devices, which ask at one moment for {SIZE} each over radios of 1 Gbit/s; their edges have to pull it. "
-        f"Wall time of the whole run, machine and network included, on {os.cpu_count()} CPUs with a load of {os.getloadavg()[0]:.1f}. "
-        f"Limit: {LIMIT_S:g} s."
+        f"{CELLS} cells of {DEVICES} devices, which ask at one moment for {SIZE} each over radios of 1 Gbit/s; their edges have "
+        f"to pull it. Wall time of the whole run, machine and network included, on {os.cpu_count()} CPUs with a load of "
+        f"{os.getloadavg()[0]:.1f}. Limit: {LIMIT_S:g} s."
     )
     columns = ("segments", "completed", "MB", "p50, ms (virtual)", "wall, s")
     return Table(f"{CELLS * DEVICES} devices, {SIZE} each (wall time)", note, columns, rows, wall=True)

@@ -63,8 +63,8 @@ def share_of_float32(library: Library) -> Table:
         cells = (variant.name, kilobytes(variant.bytes), f"{share:.2%}", accuracy(variant), f"{100 * loss:+.2f}")
         rows.append(Row(cells, holds))
     note = (
-        f"In float32 the weights are {float32 / 1e3:,.0f} kB (without the zeros above the block diagonals, with which the variant "
-        f"`file` is {library.base.variant('file').bytes / 1e3:,.0f} kB), and the accuracy is {library.whole.accuracy_float:.1%}. "
+        f"In float32 the weights are {float32 / 1e3:,.0f} kB (without the zeros above the block diagonals), "
+        f"and the accuracy is {library.whole.accuracy_float:.1%}. "
         f"Limits, at level 1: {MOST_OF_FLOAT32:.0%}, at a loss of {100 * MOST_LOST:.1f} points."
     )
     return Table("The whole net beside float32", note, ("variant", "kB", "of float32", "accuracy", "loss"), rows)

@@ -60,7 +60,8 @@ def table() -> Table:
     note = (
         "100 devices want another model within one second, ten in each cell of 66 Mbit/s. `better on time`: have a model that is "
         "more accurate on what they see within 500 ms of asking. `accuracy`: 500 ms after they asked, of what they run then, "
-        "mean. MB: of all downloads; and what the region's link to the core carried. ms: of the downloads that ended. "
+        "mean. MB: of all downloads; and what the region's link to the core carried. ms: of the downloads that ended. The file is "
+        "the float32 parameters. "
         f"Limit: {100 * LEAST:.0f} % better on time."
     )
     columns = ("download of", "better on time", "accuracy", "MB", "MB from the core", "p50, ms", "p95, ms")

@@ -67,10 +67,10 @@ def table(rounds: int) -> Table:
             figures = f"{max(ours):.0f}", f"{max(theirs):.0f}", f"{ratio:.2f}"
             rows.append(Row((*cells, *figures), ratio >= LEAST if client == "reads" else None))
     note = (
-        f"MB per second of wall time, the best of {rounds}, edge and nginx in turn; files of {SIZE // 10**6} MB in memory, nginx with "
-        "sendfile, one worker. The client is the same: it reads what comes, or has the kernel drop it, so that next to nothing but "
-        f"the server takes time. On {os.cpu_count()} CPUs with a load of {os.getloadavg()[0]:.1f}. Limit: {LEAST} of nginx's, to "
-        "the client that reads."
+        f"MB per second of wall time, the best of {rounds}, edge and nginx in turn; files of {SIZE // 10**6} MB in memory, nginx "
+        "with sendfile, one worker. The client is the same: it reads what comes, or has the kernel drop it, so that next to "
+        f"nothing but the server takes time. On {os.cpu_count()} CPUs with a load of {os.getloadavg()[0]:.1f}. Limit: {LEAST} of "
+        "nginx's, to the client that reads."
     )
     columns = ("what", "over", "connections", "client", "edge", "nginx", "ratio")
     return Table("An edge library beside nginx (wall time)", note, columns, rows, wall=True)

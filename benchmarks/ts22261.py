@@ -41,11 +41,12 @@ HEAD = """# The rates of 3GPP TS 22.261, table 7.10.1-2
 
 Made by `python -m benchmarks.ts22261` from runs of [scenarios/ts22261.yaml](../scenarios/ts22261.yaml).
 
-Source: 3GPP TS 22.261 V20.1.0, clause 7.10.1, table 7.10.1-2 (AI/ML model downloading: maximum allowed downlink end-to-end latency, experienced data
-rate, model size). Rows 1 and 2, and the rate of row 3, were compared with the published text of that version. **The size of row 3
-and rows 4 to 7 were written down from memory of the Release 18 table and are still to be compared with it.** The table asks for row 3 of
-up to 50 models in parallel that share the rate, and for row 4 of 5,000 to 10,000 devices a km²; here each row is one device alone in its cell.
-The table's experienced rate is about 8 · size / latency: it has no room for anything but the payload's bits. A link needs more.
+Source: 3GPP TS 22.261 V20.1.0, clause 7.10.1, table 7.10.1-2 (AI/ML model downloading: maximum allowed downlink end-to-end
+latency, experienced data rate, model size). Rows 1 and 2, and the rate of row 3, were compared with the published text of that
+version. **The size of row 3 and rows 4 to 7 are those of the Release 18 table, and have not been compared with that version.**
+The table asks for row 3 of up to 50 models in parallel that share the rate, and for row 4 of 5,000 to 10,000 devices
+a km²; here each row is one device alone in its cell. The table's experienced rate is about 8 · size / latency: it has no room
+for anything but the payload's bits. A link needs more.
 """
 EXACT = "image"  # the row that is played with exact segments too
 NOTHING = "1 kB"  # what the other rows have then
@@ -54,10 +55,9 @@ Rates = Mapping[str, float]  # bit/s by payload
 
 
 class Timing(NamedTuple):
-    """ns from a request of the second time (from the edge), and when it was loaded the first time (from the centre)."""
+    """ns from a request: until its variant was chosen and it was loaded, from the edge; and loaded, from the centre."""
 
-    session: int
-    first_byte: int
+    chosen: int
     loaded: int
     loaded_from_centre: int
 
@@ -141,20 +141,17 @@ class Study:
 def timings(events: list[records.AnyEvent]) -> dict[str, Timing]:
     """By payload; each was asked for twice, by one device."""
     began: dict[str, records.Requested] = {}
-    session: dict[str, int] = {}
-    first: dict[str, int] = {}
+    chosen: dict[str, int] = {}
     loaded: dict[str, int] = {}
     for event in events:
         if isinstance(event, records.Requested):
             began[event.download] = event
         elif isinstance(event, records.Chosen):
-            session[event.download] = event.t - began[event.download].t
-        elif isinstance(event, records.FirstByte):
-            first[event.download] = event.t - began[event.download].t
+            chosen[event.download] = event.t - began[event.download].t
         elif isinstance(event, records.Completed):
             loaded[event.download] = event.latency_ns
     return {
-        request.model: Timing(session[name], first[name], loaded[name], loaded[f"{request.node}-1"])
+        request.model: Timing(chosen[name], loaded[name], loaded[f"{request.node}-1"])
         for name, request in began.items()
         if name == f"{request.node}-2"
     }
@@ -222,9 +219,10 @@ def rates_table(study: Study, whole: Mapping[str, tuple[float, Timing]]) -> Tabl
             )
         )
     note = (
-        "Rates in Mbit/s. `found` is the rate of the radio, to 1 %, at which the model is loaded within the row's latency of the request, "
-        "from an edge library that has it; `more` is over the table's rate, or over 8 · size / latency where the table has "
-        "none. The last two columns are measured at that rate: `from the edge`, and `from the centre` when the edge did not have it."
+        "Rates in Mbit/s. `found` is the rate of the radio, to 1 %, at which the model is loaded within the row's latency of the "
+        "request, from an edge library that has it; `more` is over the table's rate, or over 8 · size / latency where the table "
+        "has none. The last two columns are measured at that rate: `from the edge`, and `from the centre` when the edge did not "
+        "have it."
     )
     columns = (
         "row",
@@ -246,16 +244,16 @@ def reasons_table(study: Study, whole: Mapping[str, tuple[float, Timing]]) -> Ta
     for name, size in study.sizes.items():
         rate, timing = whole[name]
         payload, sent = 8 * size / rate * 1e3, 8 * size / tcp_goodput(rate) * 1e3
-        first, load, all_of_it = timing.first_byte / 1e6, study.loading(name, size) * 1e3, timing.loaded / 1e6
-        parts = (payload, sent - payload, timing.session / 1e6, first - timing.session / 1e6, load)
+        load, all_of_it = study.loading(name, size) * 1e3, timing.loaded / 1e6
+        parts = (payload, sent - payload, timing.chosen / 1e6, load)
         rows.append(Row((REMARKS[name], *(f"{part:.1f}" for part in (*parts, all_of_it - sum(parts), all_of_it)))))
     note = (
-        "ms at the rate found. `payload`: its bits at the link's rate; `framing`: a frame of 1514 bytes carries 1448. `request and "
-        "session`: TCP's handshake, the request, and the edge asking the NEF at the core for a session, until the variant is chosen; "
-        "`first byte`: from there until it is at the device. `loading`: into the memory of a phone, at 2 GB/s (UFS 3.1). `slow start`: "
-        "all that is left, the time in which TCP's window does not yet fill the link."
+        "ms at the rate found. `payload`: its bits at the link's rate; `framing`: a frame of 1514 bytes carries 1448. `request "
+        "and session`: TCP's handshake, the request, and the edge asking the NEF at the core for a session, until the variant is "
+        "chosen (the first byte, of the manifest, comes meanwhile). `loading`: into the memory of a phone, at 2 GB/s (UFS 3.1). "
+        "`slow start`: all that is left, half a round trip and the time in which TCP's window does not yet fill the link."
     )
-    columns = ("row", "payload", "framing", "request and session", "first byte", "loading", "slow start", "together")
+    columns = ("row", "payload", "framing", "request and session", "loading", "slow start", "together")
     return Table("Why it is more than the size over the latency", note, columns, rows)
 
 
@@ -279,9 +277,9 @@ def elastic_table(
         for v in variants
     )
     note = (
-        "Sizes in MB, rates in Mbit/s. An assumption: that a model of the row's size, a byte a weight, has variants that are to it as those of "
-        f"`digits` are to `digits`. The best of these has an accuracy of {100 * best:.1f} %; {one} is the smallest within one point of it, "
-        f"and {other} the whole net at its coarsest bit level."
+        "Sizes in MB, rates in Mbit/s. An assumption: that a model of the row's size, a byte a weight, has variants that are to "
+        f"it as those of `digits` are to `digits`. The best of these has an accuracy of {100 * best:.1f} %; {one} is the smallest "
+        f"within one point of it, and {other} the whole net at its coarsest bit level."
     )
     columns = ("row", "size", "rate", "within a point", "rate", "lower by", "coarsest", "rate", "lower by")
     return Table("What elastic variants save", note, columns, rows)

@@ -65,7 +65,7 @@ class Captures:
                 continue  # it died, and its exit status says so
             captured, passed = counted
             full = captured >= capture.packets
-            cut = last_stamp(self._file(capture)) - start if full else -1
+            cut = max(0, last_stamp(self._file(capture)) - start) if full else -1
             missing = 0 if full else passed - captured
             yield records.Captured(records.Recorder.now(), "machine", capture.name, captured, missing, cut, start)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from insitu.vm.kernel import Kernel
 from scenarios.plan import FORMAT
 
-DEBIAN = ("bash", "libc6", "mininet", "openvswitch-switch", "python3.11")
+DEBIAN = ("bash", "libc6", "mininet", "openvswitch-switch", "python3.11", "zlib1g")
 
 
 def versions(kernel: Kernel | None, program: str, models: dict[str, str]) -> dict[str, str]:

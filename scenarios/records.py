@@ -128,7 +128,7 @@ class Cut(Event, frozen=True):
 
     download: str
     planned: str
-    variant: str
+    kept: str
     planned_bytes: int
     sent_bytes: int
     reason: str
@@ -299,8 +299,8 @@ class Captured(Event, frozen=True):
     """A capture has ended: what its file holds, and what it does not.
 
     `dropped` packets passed while it was taken and are not in it; it ended with its last packet at `cut_ns` (ns since the run's
-    start) when it was full, and -1 says that it holds the whole run. Its time stamps count from 1970 by the machine's clock;
-    the run started at `origin_ns` of it.
+    start; 0 where that was before it) when it was full, and -1 says that it holds the whole run. Its time stamps count from 1970 by
+    the machine's clock; the run started at `origin_ns` of it.
     """
 
     capture: str

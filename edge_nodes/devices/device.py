@@ -20,7 +20,7 @@ from edge_nodes.clock import sleep_ns, sleep_until
 from edge_nodes.devices import trial
 from edge_nodes.devices.arrival import Arrival
 from edge_nodes.devices.factory import Factory, Running
-from edge_nodes.devices.receiver import DownloadFailed, Receiver, Tier
+from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, Tier, drain
 from edge_nodes.http11 import Data
 from edge_nodes.models import codec
 from edge_nodes.models.manifest import Manifest, Variant
@@ -28,7 +28,6 @@ from scenarios import channel, records
 from scenarios.plan import LIBRARY_PORT, Attachment, Device, Library, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
-DRAIN_NS = 2_000_000_000  # after the run's end a download in flight may still finish
 
 _Entry = TypeVar("_Entry", Need, Attachment)
 
@@ -77,7 +76,7 @@ class UserEquipment:
         self._trial: Trial | None = None
         self._refused = ""  # the model that turned out worse, until the need changes
         self._arrival: Arrival | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
         self._count = 0
         self._not_before = self._origin = 0
 
@@ -98,8 +97,7 @@ class UserEquipment:
                 self._start(self._download(attachment))
             tick += self._device.infer_interval_ns
         await sleep_until(origin + self._plan.duration_ns)
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=DRAIN_NS / 10**9)
+        await drain(self._tasks)
 
     def _notice(self, need: str) -> None:
         if need == self._need:
@@ -133,7 +131,7 @@ class UserEquipment:
         began, limit = self._recorder.now(), self._device.deadline_ns
         self._note(records.Requested, download, model, f"{attachment.gnb}-edge", limit)
         self._trial = None
-        receiver = self._receiver(model, attachment, download, began)
+        receiver = self._receiver(model, attachment, download, began, before)
         self._arrival = arrival = self._arriving(receiver, model, download, began)
         try:
             new, loaded_ns = await arrival.finish()
@@ -142,6 +140,9 @@ class UserEquipment:
             self._not_before = self._recorder.now() + limit
             self._note(records.Failed, download, model, str(error))
             return
+        except asyncio.CancelledError:
+            self._note(records.Failed, download, model, ENDED)
+            raise
         finally:
             self._arrival = None
         latency = loaded_ns - began
@@ -154,7 +155,13 @@ class UserEquipment:
             accuracies = (float(np.mean(_right(one, images, labels))) for one in (before, new))
             self._note(records.Swapped, download, model, new.variant.name, *accuracies)
 
-    def _receiver(self, model: str, attachment: Attachment, download: str, began: int) -> Receiver:
+    def _room(self, before: Running) -> int:
+        """Half of the memory is for the model that runs and half for the next one, whatever that is; once a part of that is loaded
+        too, what is left."""
+        part, memory = self._arrival.loaded if self._arrival else None, self._device.memory_bytes
+        return min(memory // 2, memory - before.variant.memory - part.memory) if part else memory // 2
+
+    def _receiver(self, model: str, attachment: Attachment, download: str, began: int, before: Running) -> Receiver:
         """The edge library of the cell is asked first, then those that it asks itself."""
         device, gnb = self._device, attachment.gnb
 
@@ -165,8 +172,7 @@ class UserEquipment:
                 model=model,
                 time_left_ns=device.deadline_ns - (self._recorder.now() - began),
                 channel_bps=channel.rate_bps(self._plan, device, gnb, since),
-                # A half for the model that runs, a half for the next one: so there is always room for both
-                memory_bytes=device.memory_bytes // 2,
+                memory_bytes=self._room(before),
                 macs_per_s=device.macs_per_s,
                 infer_interval_ns=device.infer_interval_ns,
                 slice=device.slice,
@@ -273,9 +279,7 @@ class UserEquipment:
         self._recorder.write(kind(self._recorder.now(), self._device.host, *figures))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(asyncio.create_task(work))
 
 
 def _right(running: Running, images: torch.Tensor, labels: torch.Tensor) -> list[bool]:

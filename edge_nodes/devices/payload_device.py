@@ -5,8 +5,7 @@ from typing import Any
 
 from edge_nodes import delivery, http11
 from edge_nodes.clock import sleep_ns, sleep_until
-from edge_nodes.devices.device import DRAIN_NS
-from edge_nodes.devices.receiver import DownloadFailed, Receiver, Tier
+from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, Tier, drain
 from scenarios import channel, records
 from scenarios.plan import LIBRARY_PORT, Attachment, Device, Plan
 
@@ -27,8 +26,7 @@ class PayloadDevice:
             name = f"{self._device.host}-{number}"
             downloads.append(asyncio.create_task(self._download(need.model, need.time_ns, name)))
         await sleep_until(origin + self._plan.duration_ns)
-        if downloads:
-            await asyncio.wait(downloads, timeout=DRAIN_NS / 10**9)
+        await drain(downloads)
 
     async def _download(self, model: str, time_ns: int, download: str) -> None:
         """As a device does, up to the loading; a failure is recorded."""
@@ -67,6 +65,9 @@ class PayloadDevice:
         except DownloadFailed as error:
             self._note(records.Failed, download, model, str(error))
             return
+        except asyncio.CancelledError:
+            self._note(records.Failed, download, model, ENDED)
+            raise
         finally:
             forgetting.cancel()
         await sleep_ns(variant.bytes * 10**9 // device.load_bytes_per_s)

@@ -7,7 +7,7 @@ whichever tiers its parts came from.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -19,11 +19,14 @@ from edge_nodes.delivery import Arriving, BrokenStream
 from edge_nodes.http11 import Data
 from edge_nodes.models.manifest import Manifest, ManifestError, Variant
 from scenarios import records
+from scenarios.quantity import about
 
 STALL_NS = (
     3_000_000_000  # without a byte, after which a library counts as down; what TCP has lost it sends again within 1 s
 )
 LOOKS = 10  # in that time
+DRAIN_NS = 2_000_000_000  # after the run's end a download in flight may still finish
+ENDED = "the run ended before it was there"
 
 
 class Tier(NamedTuple):
@@ -39,6 +42,10 @@ class DownloadFailed(Exception):
 
 class _Interrupted(Exception):
     """A tier gave no stream, or not the whole of it."""
+
+
+class _NoRoom(_Interrupted):
+    """A tier sets out to send what the device has no room for, and would again."""
 
 
 class Receiver:
@@ -65,6 +72,7 @@ class Receiver:
         self._ended = ""  # the variant that a stream has ended with, though not all of its blocks were good
         self._in_the_air: Arriving | None = None
         self._bad: set[str] = set()  # objects of this stream
+        self._no_room: set[str] = set()  # tiers that have offered what the device has no room for
         self._heard = False
 
     async def receive(self) -> Variant:
@@ -76,6 +84,8 @@ class Receiver:
                 for tier in self._tiers:
                     if variant := await self._receive_from(tier, said):
                         return variant
+                if len(self._no_room) == len(self._tiers):
+                    break
         finally:
             self.news.set()
         raise DownloadFailed("; ".join(f"{host}: {why}" for host, why in said.items()))
@@ -93,7 +103,9 @@ class Receiver:
             except _Interrupted as error:
                 said[tier.host] = str(error)
                 self._note(records.Interrupted, tier.host, self.bytes - before, str(error))
-                if self.bytes == before:
+                if isinstance(error, _NoRoom):
+                    self._no_room.add(tier.host)
+                if self.bytes == before or tier.host in self._no_room:
                     return None
             else:
                 if self.has(variant):
@@ -152,14 +164,18 @@ class Receiver:
             if head.object == delivery.OFFER:
                 self.offered = self._variant(await delivery.read_note(answer, head), delivery.Offer)
                 if self.offered.memory > ask.memory_bytes:
-                    raise BrokenStream(f"the library offers {self.offered.name}, for which there is no room")
+                    size, room = (about(memory, "size") for memory in (self.offered.memory, ask.memory_bytes))
+                    raise _NoRoom(f"the library offers {self.offered.name}, which takes {size} of {room} of memory")
             elif head.object == delivery.END:
                 variant = self._variant(await delivery.read_note(answer, head), delivery.End)
                 if self.offered is None or not set(variant.blocks) <= set(self.offered.blocks):
                     raise BrokenStream(f"the library ends with {variant.name}, which it did not offer")
                 self._ended = variant.name
+                if await answer.readline():  # to the body's end, so that the connection can be used again
+                    raise BrokenStream("the library goes on after the end")
                 return variant
             elif head.object in self._bad or not (head.bytes or head.error):
+                self._in_the_air = None  # whoever sent its first part may have lied about its size
                 raise BrokenStream(f"the library goes on with {head.object}")
             elif head.error:
                 self._reject(head.object, tier.host, head.error)
@@ -188,7 +204,7 @@ class Receiver:
     async def _take(self, head: delivery.Frame, answer: http11.Response, tier: Tier) -> None:
         """A part of an object, which is looked at when it is whole."""
         air = self._in_the_air
-        if air is None or air.name != head.object:
+        if air is None or air.name != head.object or air.size != head.of:
             air = self._in_the_air = Arriving(head.object, self._size(head), head.object == self._manifest_digest)
         before = air.arrived
         try:
@@ -224,6 +240,17 @@ class Receiver:
         if any(block.digest == head.object and block.bytes == head.of for block in blocks):
             return head.of
         raise BrokenStream(f"the library sent {head.object} of {head.of} bytes, which was not asked for")
+
+
+async def drain(downloads: Collection[asyncio.Task[None]]) -> None:
+    """After the run's end: gives downloads a while, and calls off what is still in flight. A fault in one is raised."""
+    if downloads:
+        _, late = await asyncio.wait(downloads, timeout=DRAIN_NS / 10**9)
+        for task in late:
+            task.cancel()
+    for result in await asyncio.gather(*downloads, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
 
 
 async def _give_up_when_still(answer: http11.Response) -> None:

@@ -52,8 +52,6 @@ def scaled(model: str, size: int, like: Manifest) -> Manifest:
 
 def weights(manifest: Manifest) -> int:
     """How many weights the whole model has."""
-    if not hasattr(manifest, "pieces"):  # until codec is merged
-        return max(v.macs for v in manifest.variants)
     return sum(
         math.prod(stop - start for start, stop in zip(piece.start, piece.stop, strict=True))
         for piece in manifest.pieces

@@ -189,9 +189,9 @@ class Store:
         """Without room on the disk the object is not kept, and the record says so."""
         for _ in range(asks):
             self._policy.asked(digest, len(data))
-        if not self._make_room(digest, len(data)):
-            return
         try:
+            if not self._make_room(digest, len(data)):
+                return
             _write(self._path(digest), data)
             self._reader.trust(digest, self._path(digest))
         except OSError as error:

@@ -72,9 +72,9 @@ def test_a_channel_that_turns_bad_cuts_the_download_to_what_arrives_in_time(tmp_
     (cut,), (completed,), (chosen,) = (rows(events, kind) for kind in ("cut", "completed", "chosen"))
     assert summary["verdict"]["status"] == "VALID"
     assert summary["downloads"]["cut"] == summary["downloads"]["on_time"] == 1
-    assert cut["planned"] == chosen["variant"] != cut["sent"] == completed["variant"]
+    assert cut["planned"] == chosen["variant"] != cut["kept"] == completed["variant"]
     assert cut["sent_bytes"] < cut["planned_bytes"]
-    assert f"{cut['sent']} instead of {cut['planned']}" in cut["reason"] and "Mbit/s of" in cut["reason"]
+    assert f"{cut['kept']} instead of {cut['planned']}" in cut["reason"] and "Mbit/s of" in cut["reason"]
     late, events = run(tmp_path / "whole", fading.replace("adaptive", f"'fixed:{chosen['variant']}'"))
     assert (late["downloads"]["cut"], late["downloads"]["on_time"]) == (0, 0)
     assert late["downloads"]["better_on_time"] == 1  # a part of it was

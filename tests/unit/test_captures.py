@@ -103,11 +103,12 @@ def test_a_capture_that_lacks_packets_says_how_many(tmp_path: Path) -> None:
     assert (event.capture, event.packets, event.dropped, event.cut_ns) == ("central", 1, 3, -1)
 
 
-def test_a_full_capture_says_when_it_was_full(tmp_path: Path) -> None:
-    captures = finished(tmp_path, MESSAGES.format(captured=3, passed=9, s="s"), [(5, n, 9) for n in range(3)])
+@pytest.mark.parametrize("second", [5, 4 * 10**9], ids=["before the run", "in it"])
+def test_a_full_capture_says_when_it_was_full(tmp_path: Path, second: int) -> None:
+    captures = finished(tmp_path, MESSAGES.format(captured=3, passed=9, s="s"), [(second, n, 9) for n in range(3)])
     (event,) = captures.events(0)
     assert (event.packets, event.dropped) == (3, 0)
-    assert event.cut_ns == 5 * 10**9 + 2 - event.origin_ns
+    assert event.cut_ns == max(0, second * 10**9 + 2 - event.origin_ns)
 
 
 def test_a_capture_that_died_says_nothing(tmp_path: Path) -> None:

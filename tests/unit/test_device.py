@@ -243,7 +243,7 @@ def test_where_all_tiers_fail_after_a_part_the_device_keeps_the_part() -> None:
     there.run()
     assert there.kinds(records.Cut, records.Completed, records.Failed) == ["Cut", "Completed"]
     (cut,) = there.notes.of(records.Cut)
-    assert (cut.node, cut.planned, cut.variant) == ("phone", "large", "small")
+    assert (cut.node, cut.planned, cut.kept) == ("phone", "large", "small")
     assert there.ran()[-1] == ("digits@night", "small")
 
 
@@ -336,3 +336,21 @@ def test_a_download_that_nobody_needs_any_more_is_not_run() -> None:
     there.run()
     assert there.ran() == [("digits", "large")]
     assert there.kinds(records.Completed, records.Swapped) == ["Completed"]
+
+
+def test_a_download_that_is_in_flight_when_all_has_ended_is_on_record() -> None:
+    there = world(lambda w, ask: w.sending(ask, pause=2_500))
+    there.run()
+    assert there.kinds(records.Completed, records.Failed) == ["Failed"]
+    (failed,) = there.notes.of(records.Failed)
+    assert failed.reason == "the run ended before it was there"
+
+
+def test_a_fault_in_a_download_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    there = world(lambda w, ask: w.sending(ask))
+    monkeypatch.setattr(UserEquipment, "_swap", broken)
+    with pytest.raises(ZeroDivisionError):
+        there.run()

@@ -24,6 +24,6 @@ def run(imports: str) -> str:
 
 
 def test_results_and_what_is_imported_later_are_the_same() -> None:
-    lean = run("from edge_nodes import eager_torch; eager_torch.load()")
+    lean = run("from edge_nodes.devices import eager_torch; eager_torch.load()")
     assert lean == run("")
     assert lean.split()[1:] == ["True", "True"]

@@ -227,7 +227,9 @@ def test_a_specialisation_is_measured_on_its_base_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_network_of_elastic_layers_is_published_as_it_was_composed(tmp_path: Path, folded: bool) -> None:
-    program = "from edge_nodes import networks\ndef build():\n  return networks.residual((1, 1), stages=2, blocks=1)\n"
+    program = (
+        "from edge_nodes.models import networks\ndef build():\n  return networks.residual((1, 1), stages=2, blocks=1)\n"
+    )
     (tmp_path / "my_model.py").write_text(program)
     (tmp_path / "my_data.py").write_text(DATA)
     network = result_of(program.encode(), tmp_path / "my_model.py", "build")

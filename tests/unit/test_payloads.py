@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from edge_nodes.delivery import digest_of
 from edge_nodes.models.manifest import Manifest
+from edge_nodes.publication import shipping
 from edge_nodes.tiers import payloads
 from edge_nodes.tiers.library import read
 from scenarios.plan import Plan
@@ -118,3 +119,9 @@ def test_none_while_no_situation_names_it() -> None:
 
 def test_a_situation_that_goes_on_elsewhere_does_not_begin_again() -> None:
     assert asked([{"time": "1 s..", "model": "weights"}], route={"4 s": "market"}) == [(1.0, "weights")]
+
+
+def test_the_weights_that_ship_are_fewer_than_their_float32_file_has_room_for() -> None:
+    """The file has the zeros of the triangular layers too."""
+    digits = Manifest.load(shipping.SHIPPED / "manifests" / "digits.json")
+    assert digits.variant("file").bytes / 8 < payloads.weights(digits) < digits.variant("file").bytes / 4

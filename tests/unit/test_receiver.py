@@ -411,5 +411,5 @@ async def test_a_variant_for_which_there_is_no_room_is_not_taken(tmp_path: Path)
         with pytest.raises(DownloadFailed):
             await got.receive()
         reason = there.notes.of(records.Interrupted)[0].reason
-        assert reason == "the library offers large, for which there is no room"
+        assert reason == "the library offers large, which takes 2 MB of 1 MB of memory"
         assert set(got.objects) == {digest_of(text)}

@@ -38,7 +38,7 @@ def test_all_rows_are_searched_in_the_same_runs(needed: dict[str, float]) -> Non
 
     def play(rates: Mapping[str, float]) -> dict[str, Timing]:
         runs.append(dict(rates))
-        return {name: Timing(0, 0, int(1e12 * needed[name] / rate), 0) for name, rate in rates.items()}
+        return {name: Timing(0, int(1e12 * needed[name] / rate), 0) for name, rate in rates.items()}
 
     found = find({name: rate * 1.05 for name, rate in needed.items()}, dict.fromkeys(needed, 10**12), play)
     for name, (rate, timing) in found.items():

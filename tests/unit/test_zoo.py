@@ -138,11 +138,11 @@ def test_a_view_is_what_a_sensor_can_read_and_repeats_with_its_seed(situation: s
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
-        ("manifest", {"torch", "sklearn", "scipy"}),  # a library serves bytes
-        ("zoo", {"torch", "sklearn", "scipy"}),  # the command asks for the models' names
-        ("shipping", {"torch", "sklearn", "scipy"}),
-        ("compact", {"sklearn", "scipy"}),  # a device runs models and trains none
-        ("codec", {"torch", "sklearn", "scipy"}),  # blocks are made and read with numpy alone
+        ("models.manifest", {"torch", "sklearn", "scipy"}),  # a library serves bytes
+        ("publication.zoo", {"torch", "sklearn", "scipy"}),  # the command asks for the models' names
+        ("publication.shipping", {"torch", "sklearn", "scipy"}),
+        ("models.compact", {"sklearn", "scipy"}),  # a device runs models and trains none
+        ("models.codec", {"torch", "sklearn", "scipy"}),  # blocks are made and read with numpy alone
     ],
 )
 def test_importing_brings_no_more_than_needed(module: str, unwanted: set[str]) -> None:
