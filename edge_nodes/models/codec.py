@@ -33,7 +33,7 @@ Key = tuple[int, int, int]  # stage, group, level
 # and the largest code. The first is of pieces smaller than SMALL (first layer, biases): there, precision costs little and
 # matters most. Coarser than the first two are, what is sent once bounds what the finest levels can be. The last is of the
 # factors of deltas, which are trained to be rounded so.
-KINDS = ((96, LARGEST), (32, LARGEST), (1.5, 31))
+KINDS = ((96, LARGEST), (48, LARGEST), (1.5, 31))
 SMALL = 256
 STEPS = np.array([(4 + byte % 4) * 2.0 ** (byte // 4 - 44) for byte in range(256)])  # of a piece, by its stored byte
 
