@@ -130,8 +130,8 @@ def at_equal_divergence(ends: list[End]) -> Table:
             )
             rows.append(Row((*cells, *theirs), None if size is None else ours.bytes <= MOST_UNTUNED * size))
     note = (
-        f"KL from the model in float32, {VIEWS} views of each validation image. NNCodec, scanned from {FINER[0]}: its bytes at our KL "
-        f"by logarithmic interpolation; no size is given where its scan does not reach our KL. Limit: {MOST_UNTUNED} ×."
+        f"KL from the model in float32, {VIEWS} views of each validation image. NNCodec, scanned from {FINER[0]}: its bytes at our "
+        f"KL by logarithmic interpolation; no size is given where its scan does not reach our KL. Limit: {MOST_UNTUNED} ×."
     )
     columns = ("variant", "KL", "kB", "NNCodec kB", "ours / it")
     return Table("Without fine-tuning, at equal divergence", note, columns, rows)
