@@ -67,7 +67,7 @@ def rows(events: pl.DataFrame, kind: str) -> list[dict[str, Any]]:
 
 def test_a_channel_that_turns_bad_cuts_the_download_to_what_arrives_in_time(tmp_path: Path) -> None:
     """Without the cut the same download is late."""
-    fading = FADE.replace("POLICY", "adaptive").replace("RATE", "4 Mbit/s")
+    fading = FADE.replace("POLICY", "adaptive").replace("RATE", "2500 kbit/s")
     summary, events = run(tmp_path / "cut", fading)
     (cut,), (completed,), (chosen,) = (rows(events, kind) for kind in ("cut", "completed", "chosen"))
     assert summary["verdict"]["status"] == "VALID"
