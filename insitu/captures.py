@@ -12,9 +12,9 @@ from pathlib import Path
 
 from insitu import processes
 from insitu.processes import Channel, ProcessError, Service
+from linux import namespace
 from scenarios import plan as plans
 from scenarios import records
-from topology import namespace
 
 # The kernel hands packets to tcpdump at the latest two of its timeouts (1 s) after they passed; what it holds at the end is lost.
 SETTLE_S = 2.1

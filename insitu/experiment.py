@@ -38,7 +38,7 @@ from scenarios.schema import Payload, Scenario
 PATTERN = "digits"  # whose blocks and variants an elastic payload has
 WALL_LIMIT_S = 1800.0
 PROJECT = Path(__file__).resolve().parent.parent
-PACKAGES = ("insitu", "topology", "controller", "edge_nodes", "scenarios")
+PACKAGES = ("insitu", "topology", "linux", "controller", "edge_nodes", "scenarios")
 
 
 class RunFailed(Exception):

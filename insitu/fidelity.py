@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from insitu.processes import Channel
+from linux import namespace, netlink
 from scenarios import records
 from scenarios.plan import Plan
-from topology import namespace, netlink
 
 SECOND = 1_000_000_000
 INTERVAL_NS = SECOND // 50  # between two samples of timers and packets: seldom enough not to load a guest's core

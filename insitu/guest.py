@@ -29,12 +29,13 @@ from edge_nodes.tiers.sessions import Northbound
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
+from linux import namespace
+from linux.tree import Reading
 from scenarios import plan as plans
 from scenarios import records
 from scenarios.plan import Change, Device, End, Library, Plan
-from topology import namespace, openvswitch
+from topology import openvswitch
 from topology.net import Network
-from topology.tree import Reading
 
 SECOND = 1_000_000_000
 STORES = Path("/run/stores")  # in the machine's memory, never on the host's disk

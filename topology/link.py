@@ -22,11 +22,11 @@ import mininet.link
 from mininet.node import Node
 from pydantic import ValidationError
 
+from linux import namespace, netlink, tree
+from linux.netlink import Netlink
 from scenarios import shaping
 from scenarios.links import LinkSpec
 from scenarios.plan import End, Queue
-from topology import namespace, netlink, tree
-from topology.netlink import Netlink
 
 UNLIMITED = "40 Gbit/s"  # the fastest rate that is known to be exact
 _OURS = tuple(name for name in LinkSpec.model_fields if name not in ("up", "down"))

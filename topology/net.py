@@ -11,10 +11,11 @@ import mininet.log
 import mininet.net
 from msgspec.structs import replace
 
+from linux import namespace, netlink, tree
 from scenarios.plan import GATEWAY, OPENFLOW_PORT, Change, Device, End, Plan
 from scenarios.plan import Host as PlannedHost
 from scenarios.plan import Link as PlannedLink
-from topology import namespace, netlink, offload, openvswitch, segments, tree
+from topology import offload, openvswitch, segments
 from topology.node import Host, Link, Switch
 from topology.ran import RanTopo
 

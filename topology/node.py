@@ -7,9 +7,9 @@ from typing import Any
 import mininet.node
 from mininet.link import Intf
 
+from linux import namespace
 from scenarios.plan import End
 from scenarios.plan import Link as PlannedLink
-from topology import namespace
 
 
 class _OfShell:

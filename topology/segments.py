@@ -7,7 +7,8 @@ close behind others may wait for the next one meanwhile, WAIT_NS at most; one th
 `bulk`: packets of up to 64 kB travel as one, which is several times faster; loss, queue limits and shares act on them as one.
 """
 
-from topology import namespace, offload
+from linux import namespace
+from topology import offload
 
 MOST = {"exact": 1, "bulk": 65535}  # segments in a packet on a link
 LEAST_RATE_BPS = 10**9

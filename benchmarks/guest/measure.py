@@ -19,7 +19,7 @@ from typing import Any
 from emulation import OUT, emulation, read_plan, write_result
 
 from insitu import processes
-from topology import namespace
+from linux import namespace
 
 SECOND = 1_000_000_000
 CONTROL_PORT, PROBE_PORT = 5201, 9000

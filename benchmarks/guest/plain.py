@@ -15,8 +15,8 @@ from pathlib import Path
 from emulation import OUT, emulation, read_plan, write_result
 
 from edge_nodes import clock, http11
+from linux import namespace
 from scenarios.plan import Plan
-from topology import namespace
 
 PORT = 8000
 CONFIGURATION = f"""

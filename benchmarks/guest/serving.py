@@ -28,9 +28,9 @@ from edge_nodes import clock, delivery, http11
 from edge_nodes.tiers import library, registry, store
 from edge_nodes.tiers.downloads import Downloads
 from edge_nodes.tiers.sessions import Northbound
+from linux import namespace
 from scenarios import records
 from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
-from topology import namespace
 
 FILES = Path("/run/files")  # in memory, for both
 NGINX_PORT = 8000

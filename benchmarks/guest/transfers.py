@@ -21,9 +21,9 @@ from edge_nodes.devices.receiver import Receiver, Tier
 from edge_nodes.tiers import library, registry, store
 from edge_nodes.tiers.downloads import Downloads
 from edge_nodes.tiers.sessions import Northbound
+from linux import namespace
 from scenarios import records
 from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
-from topology import namespace
 
 PATHS = {"2": ("central", "nef"), "4": ("west-local", "phone")}  # by the links between
 AIOHTTP_PORT, PLAIN_PORT = 5001, 5002

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from insitu.vm.machine import SYSTEM_PATH
-from topology.netlink import (
+from linux.netlink import (
     ACK,
     CREATE,
     EXCLUSIVE,

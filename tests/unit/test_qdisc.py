@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology import qdisc
+from linux import qdisc
 
 CHANCE = st.integers(0, qdisc.CERTAIN)
 NETEMS = st.builds(

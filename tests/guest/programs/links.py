@@ -10,7 +10,7 @@ from typing import Any
 
 from emulation import emulation, read_plan, write_result
 
-from topology import namespace
+from linux import namespace
 from topology.net import Network
 
 _SO_TIMESTAMPNS = 35

@@ -8,7 +8,7 @@ from typing import Any
 
 from emulation import OUT, emulation, interfaces, read_plan, write_result
 
-from topology import namespace
+from linux import namespace
 from topology.net import Network
 
 NORTHBOUND = "quality-on-demand/v1/sessions"

@@ -7,8 +7,8 @@ from typing import Any
 
 from emulation import emulation, interfaces, read_plan, write_result
 
+from linux import namespace
 from scenarios.plan import Plan
-from topology import namespace
 from topology.net import Network
 
 PORT = 9000

@@ -14,8 +14,8 @@ from edge_nodes.delivery import digest_of
 from insitu import processes
 from insitu.guest import Run
 from insitu.processes import Service
+from linux import namespace
 from scenarios.plan import LIBRARY_PORT, Plan
-from topology import namespace
 
 EDGE = "square-edge"
 

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from msgspec.structs import astuple
 
+from linux import qdisc
+from linux.netlink import ACK, CREATE, NEW, REPLACE, REQUEST, Message, Netlink, attribute, attributes, text
 from scenarios.plan import End, Queue
-from topology import qdisc
-from topology.netlink import ACK, CREATE, NEW, REPLACE, REQUEST, Message, Netlink, attribute, attributes, text
 
 RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTCLASS, RTM_GETTCLASS, RTM_NEWTFILTER = 36, 38, 40, 42, 44
 _TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info

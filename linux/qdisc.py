@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
-from topology.netlink import attribute, attributes
+from linux.netlink import attribute, attributes
 
 TICK_NS = 64  # the kernel's unit for a class's burst
 CERTAIN = 0xFFFFFFFF  # a chance of 1
