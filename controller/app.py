@@ -1,7 +1,8 @@
 """The controller: all the OpenFlow input and output, and the northbound's sockets. What to do is decided elsewhere.
 
 It is told by its environment: INSITU_PLAN, the plan's file; INSITU_EVENTS, the folder for its records; INSITU_NORTHBOUND, a
-listening socket's descriptor in the NEF's namespace; INSITU_READY, a descriptor that gets one byte when every switch is set.
+listening socket's descriptor in the NEF's namespace; INSITU_READY, a descriptor that gets one byte when every switch is set;
+INSITU_CONTROL, a socket to the machine that moves devices (`handover`), if there is one.
 """
 
 import json
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from controller import qod, slices
+from controller.handover import Handovers
 from controller.paths import Paths
 from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3
 from scenarios import plan, records
@@ -37,7 +39,14 @@ class SliceController(app_manager.OSKenApp):
         self._book = qod.Book(self._plan, self._paths)
         self._recorder = records.Recorder(Path(os.environ["INSITU_EVENTS"]), "controller")
         self._names = {switch.dpid: switch.name for switch in self._plan.switches}
-        self._devices = {device.interface: device for device in self._plan.devices}
+        self._handovers = Handovers(
+            self._plan,
+            self._paths,
+            self._move_sessions,
+            lambda entries: self._send(entries, self._add),
+            lambda entries: self._send(entries, self._remove),
+            self._recorder,
+        )
         self._switches: dict[str, Any] = {}
         self._barriers: dict[tuple[int, int], Any] = {}
         self._fixed: dict[str, list[slices.Entry]] = defaultdict(list)
@@ -64,12 +73,9 @@ class SliceController(app_manager.OSKenApp):
     @handler.set_ev_cls(ofp_event.EventOFPPortStatus, handler.MAIN_DISPATCHER)
     def _port_changed(self, event: Any) -> None:
         message = event.msg
-        interface = message.desc.name.decode()
-        if message.reason == message.datapath.ofproto.OFPPR_ADD and interface in self._devices:
-            cell = self._names[message.datapath.id]
-            device = self._devices[interface]
-            attachment = next(a for a in device.attachments if (a.cell, a.port) == (cell, message.desc.port_no))
-            hub.spawn(self._reroute, device, attachment)
+        if message.reason == message.datapath.ofproto.OFPPR_ADD:
+            switch = self._names[message.datapath.id]
+            self._handovers.port_appeared(switch, message.desc.name.decode(), message.desc.port_no)
 
     def _prepare(self, name: str) -> None:
         self._send(self._fixed[name], self._add)
@@ -78,23 +84,16 @@ class SliceController(app_manager.OSKenApp):
             flows = sum(len(entries) for entries in self._fixed.values())
             self._recorder.write(records.Ready(self._recorder.now(), "controller", "flows", flows))
             self._serve_northbound()
+            self._listen_to_the_machine()
             os.write(int(os.environ["INSITU_READY"]), b"R")
 
-    def _reroute(self, device: plan.Device, attachment: plan.Attachment) -> None:
-        sessions = [s for s in self._book.sessions.values() if s.device == device.host]
-        for session in sessions:
-            self._send(self._entries(session), self._remove)
-        before = slices.routes(self._plan, self._paths, device.host)
-        self._paths.moved(device.host, attachment)
-        self._book.moved(device.host)
-        entries = slices.routes(self._plan, self._paths, device.host)
-        left = [entry for entry in before if entry.switch not in {route.switch for route in entries}]
-        entries += slices.slice_entries(self._plan, self._paths, device)
-        entries += [entry for session in sessions for entry in self._entries(session)]
-        self._send(entries, self._add)
-        self._send(left, self._remove)
-        now = self._recorder.now()
-        self._recorder.write(records.Rerouted(now, "controller", device.host, attachment.cell, len(entries)))
+    def _move_sessions(self, device: str, between: Callable[[], None]) -> None:
+        before = [e for s in self._book.sessions.values() if s.device == device for e in self._entries(s)]
+        self._book.moved(device)
+        after = [e for s in self._book.sessions.values() if s.device == device for e in self._entries(s)]
+        self._send(after, self._add)
+        between()
+        self._send([entry for entry in before if entry not in after], self._remove)
 
     def _entries(self, session: qod.Reservation) -> list[slices.Entry]:
         return slices.session_entries(self._paths, session.device, session.server, session.queue)
@@ -155,6 +154,13 @@ class SliceController(app_manager.OSKenApp):
 
         listening = greenio.GreenSocket(socket.socket(fileno=int(os.environ["INSITU_NORTHBOUND"])))
         hub.spawn(wsgi.server, listening, self._answer, log_output=False, debug=False)
+
+    def _listen_to_the_machine(self) -> None:
+        from eventlet import greenio  # after the hub is patched
+
+        if "INSITU_CONTROL" in os.environ:
+            channel = socket.socket(fileno=int(os.environ["INSITU_CONTROL"]))
+            hub.spawn(self._handovers.listen, greenio.GreenSocket(channel))
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         """The WSGI application of the northbound."""

@@ -18,6 +18,8 @@ from pathlib import Path
 from edge_nodes import clock
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
+from insitu.control import Control
+from insitu.handovers import Handovers, prepared_at
 from insitu.processes import Channel, ProcessError, Service
 from insitu.services import run_devices, run_traffic, serve_library
 from linux import namespace
@@ -53,7 +55,8 @@ class Run:
         """Everything from the first process to the last record. Raises ProcessError when the run cannot go on."""
         self._phase("network")
         network = Network(self.plan)
-        controller = start_controller(self.plan, self.folder)
+        control = Control()
+        controller = start_controller(self.plan, self.folder, control)
         network.start()
         self._phase("controller")
         processes.wait_until_ready([controller], openvswitch.nudge)
@@ -75,7 +78,7 @@ class Run:
         self.recorder.write(records.Started(origin, "machine"))
         processes.start([*libraries, *workers], origin)
         losses = fidelity.Losses(self.plan)
-        self._follow_the_plan(network, origin)
+        self._follow_the_plan(network, control, origin)
         self._phase("end")
         self.statuses |= processes.finish([s for s in workers if s.name not in self.statuses], DRAIN_S)
         for lost in losses.events():
@@ -141,19 +144,18 @@ class Run:
                 self.recorder.write(records.Setting(self.recorder.now(), end.node, end.interface, *reading))
         self.recorder.write(records.Checked(self.recorder.now(), end.node, end.interface, len(readings)))
 
-    def _follow_the_plan(self, network: Network, origin: int) -> None:
+    def _follow_the_plan(self, network: Network, control: Control, origin: int) -> None:
         """Handovers, changes of links and samples at their times; a process that dies ends the run."""
         # At one time the sample comes first: the others keep this process busy for a while
         plan, usage = self.plan, LinkUsage(self.plan)
         samples = range(plan.sample_interval_ns, plan.duration_ns + 1, plan.sample_interval_ns)
         agenda: list[tuple[int, int, Callable[[int], None]]] = [(at, 0, partial(self._sample, usage)) for at in samples]
         agenda += [(change.time_ns, 1, partial(self._change, network, change)) for change in plan.changes]
-        agenda += [
-            (attachment.time_ns, 2, partial(self._hand_over, network, device, place))
-            for device in plan.devices
-            for place, attachment in enumerate(device.attachments)
-            if place
-        ]
+        handovers = Handovers(network, control, self.recorder)
+        for device in plan.devices:
+            for place, attachment in enumerate(device.attachments[1:], 1):
+                agenda.append((attachment.time_ns, 2, partial(self._hand_over, handovers, device, place)))
+                agenda.append((prepared_at(device, place), 3, partial(self._prepare, handovers, device, place)))
         for at, _, action in sorted(agenda, key=lambda item: item[:2]):
             time.sleep(max(0, origin + at - time.monotonic_ns()) / SECOND)
             action(at)
@@ -173,9 +175,11 @@ class Run:
         what = (shape.rate_bps, shape.delay_ns, shape.jitter_ns, shape.loss)
         self.recorder.write(records.Changed(now, end.node, change.link, *what))
 
-    def _hand_over(self, network: Network, device: Device, place: int, _: int) -> None:
-        network.hand_over(device, place)
-        self.recorder.write(records.Handover(self.recorder.now(), device.host, device.attachments[place].cell))
+    def _prepare(self, handovers: Handovers, device: Device, place: int, _: int) -> None:
+        handovers.prepare(device, place)
+
+    def _hand_over(self, handovers: Handovers, device: Device, place: int, _: int) -> None:
+        handovers.carry_out(device, place)
 
     def _stop_if_one_died(self, at: int) -> None:
         self.statuses |= processes.ended([s for s in self.services if s.name not in self.statuses])
@@ -244,22 +248,24 @@ def _as_we_are() -> list[str]:
     return ["-S"] if sys.flags.no_site else []
 
 
-def start_controller(plan: Plan, folder: Path) -> Service:
+def start_controller(plan: Plan, folder: Path, control: Control) -> Service:
     """The controller's own process, its northbound socket made in the NEF's namespace."""
     nef = next(host for host in plan.hosts if host.role == "nef")
     northbound = namespace.listening_socket(nef.name, plans.NORTHBOUND_PORT)
     ready, child_ready = os.pipe()
+    channel = control.controllers_end()
     told = {
         "INSITU_PLAN": str(folder / "plan.json"),
         "INSITU_EVENTS": str(folder / "events"),
         "INSITU_NORTHBOUND": str(northbound.fileno()),
         "INSITU_READY": str(child_ready),
+        "INSITU_CONTROL": str(channel.fileno()),
     }
     with (folder / "logs" / "controller.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *_as_we_are(), "-m", "controller.app"],
             env=os.environ | told,
-            pass_fds=(northbound.fileno(), child_ready),
+            pass_fds=(northbound.fileno(), child_ready, channel.fileno()),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -267,6 +273,7 @@ def start_controller(plan: Plan, folder: Path) -> Service:
     process.returncode = 0  # so that subprocess does not wait for it when it is next used; we do
     os.close(child_ready)
     northbound.close()
+    channel.close()
     return Service("controller", process.pid, ready, None)
 
 
