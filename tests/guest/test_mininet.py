@@ -30,7 +30,8 @@ class Example(NamedTuple):
 EXAMPLES = {
     "bind": Example(["h1 touch /var/mn/mine", "h2 ls /var/mn", "h1 ls /var/mn"], r"(?m)^mine$"),
     "controllers": Example(["pingall"], r"Results: 0% dropped \(12/12 received\)"),
-    "controllers2": Example([], r"Results: 0% dropped \(12/12 received\)"),
+    # It does not wait for its switches to find their controllers: the first host's pings may be lost
+    "controllers2": Example([], r"Results: (0|8|16|25)% dropped \((12|11|10|9)/12 received\)"),
     "emptynet": Example(["pingall"], r"Results: 0% dropped \(2/2 received\)"),
     "hwintf": Example(
         ["pingall"],
