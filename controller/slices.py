@@ -1,8 +1,10 @@
 """Flow tables: which slice a packet is of (table 0) and which port it leaves by (table 1). Pure.
 
 `set_queue` in table 0 holds until table 1 puts the packet out, so one entry for a flow and one for a destination are enough.
-Table 1 has a default entry, the way up to the core, which itself has none: no packet goes round in a circle. Only the switches
-where that is not the way to a host have an entry for it; a tree's entries grow with its hosts, not with hosts times switches.
+Table 1 has a default entry, the way up to the core, which itself has none. Only the switches where that is not the way to a host
+have an entry for it; a tree's entries grow with its hosts, not with hosts times switches. So every switch sends a packet by the one
+hop that `Paths` has towards its host, and no packet goes round in a circle; one for a host to which there is no way ends at the
+core. What is cut off from the core has no default entry.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -60,7 +62,7 @@ def routes(plan: Plan, paths: Paths, host: str) -> list[Entry]:
             port=hop.port,
         )
         for hop in hops
-        if hop != paths.up(hop.switch)
+        if hop and hop != paths.up(hop.switch)
     ]
 
 
@@ -68,13 +70,14 @@ def slice_entries(plan: Plan, paths: Paths, device: Device) -> list[Entry]:
     """What a device exchanges with libraries is of the device's slice, with a session or without.
 
     The entries are on the way to the edge library of every cell in which it ever is, since a download goes on after a handover,
-    and to the tiers above, which give what the edge cannot.
+    and to the tiers above, which give what the edge cannot; where there is no path now, there is none.
     """
     edges = {f"{attachment.gnb}-edge" for attachment in device.attachments}
     upstream = {host for library in plan.libraries if library.host in edges for host in library.upstream}
     queue, ip = queue_of(plan, device.slice), paths.hosts[device.host].ip
-    to_device = [hop for library in edges | upstream for hop in paths.path(library, device.host)]
-    from_device = [hop for library in edges | upstream for hop in paths.path(device.host, library)]
+    libraries = sorted(library for library in edges | upstream if paths.connected(library, device.host))
+    to_device = [hop for library in libraries for hop in paths.path(library, device.host)]
+    from_device = [hop for library in libraries for hop in paths.path(device.host, library)]
     return [
         Entry(
             switch, CLASSIFY, 10, (("eth_type", _IPV4), ("ip_proto", _TCP), (address, ip), (port, LIBRARY_PORT)), queue
@@ -82,6 +85,13 @@ def slice_entries(plan: Plan, paths: Paths, device: Device) -> list[Entry]:
         for address, port, hops in (("ipv4_dst", "tcp_src", to_device), ("ipv4_src", "tcp_dst", from_device))
         for switch in sorted({hop.switch for hop in hops})
     ]
+
+
+def difference(before: Iterable[Entry], after: Iterable[Entry]) -> tuple[list[Entry], list[Entry]]:
+    """From one state of the tables to another: what is set (an entry replaces one of the same match), and what goes."""
+    old, new = ({entry[:4]: entry for entry in entries} for entries in (before, after))
+    changed = [entry for place, entry in new.items() if old.get(place) != entry]
+    return changed, [entry for place, entry in old.items() if place not in new]
 
 
 def queue_of(plan: Plan, slice_name: str) -> int:
@@ -140,7 +150,8 @@ def _pulls(plan: Plan, paths: Paths) -> Iterator[Entry]:
     queue = queue_of(plan, plan.library_slice)
     for library in plan.libraries:
         for upstream in library.upstream:
-            yield from _between(paths, upstream, library.host, queue, priority=10)
+            if paths.connected(upstream, library.host):
+                yield from _between(paths, upstream, library.host, queue, priority=10)
 
 
 def _between(paths: Paths, server: str, client: str, queue: int, priority: int) -> Iterator[Entry]:
