@@ -9,35 +9,24 @@ A port that comes without a word is followed too, all at once and its route firs
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 from controller import slices
 from controller.paths import Paths
-from controller.ryu import hub
+from controller.sessions import Sessions
 from controller.slices import Entry
+from controller.switches import Switches
 from scenarios import records
 from scenarios.plan import Attachment, Device, Plan
 
 
-class Moving(Protocol):
-    """Moves a device's sessions to where `Paths` has it: sets them on the new path, calls `between`, and clears the old one."""
-
-    def __call__(self, device: str, between: Callable[[], None]) -> None: ...
-
-
-class Change(Protocol):
-    """What installs or removes entries; it returns when every switch has confirmed."""
-
-    def __call__(self, entries: Sequence[Entry]) -> None: ...
-
-
 class _Handover:
-    """One that is under way: what it waits for."""
+    """One that is under way, and what it waits for."""
 
-    def __init__(self, device: Device, place: int) -> None:
+    def __init__(self, device: Device, place: int, new_event: Callable[[], Any]) -> None:
         self.device, self.place = device, place
-        self.executed, self.arrived, self.completed = hub.Event(), hub.Event(), hub.Event()
+        self.executed, self.arrived, self.completed = new_event(), new_event(), new_event()
 
     @property
     def attachment(self) -> Attachment:
@@ -48,19 +37,13 @@ class _Handover:
 
 
 class Handovers:
-    """All devices' handovers, each in a green thread of its own."""
+    """All devices' handovers, each in a green thread of its own. `hub` is os-ken's or Ryu's."""
 
     def __init__(
-        self,
-        plan: Plan,
-        paths: Paths,
-        move_sessions: Moving,
-        install: Change,
-        remove: Change,
-        recorder: records.Recorder,
+        self, plan: Plan, paths: Paths, switches: Switches, sessions: Sessions, recorder: records.Recorder, hub: Any
     ) -> None:
-        self._plan, self._paths, self._recorder = plan, paths, recorder
-        self._move_sessions, self._install, self._remove = move_sessions, install, remove
+        self._plan, self._paths, self._switches, self._sessions = plan, paths, switches, sessions
+        self._recorder, self._hub = recorder, hub
         self._devices = {device.host: device for device in plan.devices}
         self._ports = {device.interface: device for device in plan.devices}
         self._under_way: dict[str, _Handover] = {}  # the last of each device
@@ -71,11 +54,10 @@ class Handovers:
         self._answer = channel.sendall
         for line in channel.makefile("rb"):
             ((what, about),) = json.loads(line).items()
-            device, place = self._devices[about["device"]], about["place"]
             if what == "prepare":
-                self._begin(_Handover(device, place))
+                self._begin(_Handover(self._devices[about["device"]], about["place"], self._hub.Event))
             elif what == "execute":
-                self._under_way[device.host].executed.set()
+                self._under_way[about["device"]].executed.set()
 
     def port_appeared(self, switch: str, interface: str, port: int) -> None:
         """A switch has a port that it did not have."""
@@ -84,8 +66,8 @@ class Handovers:
         device = self._ports[interface]
         handover = self._under_way.get(device.host)
         if handover is None or handover.completed.is_set() or not handover.leads_to(switch, port):
-            places = range(len(device.attachments))
-            handover = next(h for h in (_Handover(device, n) for n in places) if h.leads_to(switch, port))
+            possible = (_Handover(device, place, self._hub.Event) for place in range(len(device.attachments)))
+            handover = next(one for one in possible if one.leads_to(switch, port))
             handover.arrived.set()
             self._begin(handover)
         handover.executed.set()
@@ -94,36 +76,39 @@ class Handovers:
     def _begin(self, handover: _Handover) -> None:
         before = self._under_way.get(handover.device.host)
         self._under_way[handover.device.host] = handover
-        hub.spawn(self._follow, handover, before)
+        self._hub.spawn(self._follow, handover, before)
 
     def _follow(self, handover: _Handover, before: _Handover | None) -> None:
         if before:
             before.completed.wait()
-        device = handover.device
-        old_routes, old_slices = self._routes(device), self._slices(device)
-        self._paths.moved(device.host, handover.attachment)
-        routes, slice_entries = self._routes(device), self._slices(device)
-        parting = {entry.switch for entry in old_routes}
-        ahead = [self._from_above(entry) for entry in routes if entry.switch not in parting]
-
-        def execute() -> None:
-            self._tell("prepared", handover)
-            handover.executed.wait()
-            self._install([entry for entry in routes if entry.switch in parting and entry not in old_routes])
-            self._record(handover, routes)
-            self._tell("executed", handover)
-            handover.arrived.wait()
-
+        device = handover.device.host
+        old_routes, old_slices = self._routes(handover), self._slices(handover)
+        self._paths.moved(device, handover.attachment)
         if handover.arrived.is_set():
-            self._install([*routes, *slice_entries])
-            self._record(handover, routes)
-            self._move_sessions(device.host, lambda: None)
+            self._switches.add([*self._routes(handover), *self._slices(handover)])
+            self._note_that_it_leads_there(handover)
+            self._sessions.move(device)
         else:
-            self._install([*ahead, *slice_entries])
-            self._move_sessions(device.host, execute)
-            self._install([entry for entry in routes if entry.switch not in parting])
-        self._remove([*ahead, *_without(routes, old_routes), *_without(slice_entries, old_slices)])
+            parting = {entry.switch for entry in old_routes}
+            ahead = [self._from_above(entry) for entry in self._routes(handover) if entry.switch not in parting]
+            self._switches.add([*ahead, *self._slices(handover)])
+            self._sessions.move(device, lambda: self._let_it_move(handover, old_routes))
+            self._switches.add(self._routes(handover))
+            self._switches.remove(ahead)
+        for old, new in ((old_routes, self._routes(handover)), (old_slices, self._slices(handover))):
+            self._switches.remove(slices.difference(old, new)[1])
         handover.completed.set()
+
+    def _let_it_move(self, handover: _Handover, old_routes: list[Entry]) -> None:
+        """All is prepared; returns when the device has come."""
+        self._tell("prepared", handover)
+        handover.executed.wait()
+        parting = {entry.switch for entry in old_routes}
+        changed, _ = slices.difference(old_routes, self._routes(handover))
+        self._switches.add([entry for entry in changed if entry.switch in parting])
+        self._note_that_it_leads_there(handover)
+        self._tell("executed", handover)
+        handover.arrived.wait()
 
     def _from_above(self, entry: Entry) -> Entry:
         """Goes before a route, and holds for what comes from the core's side alone."""
@@ -131,25 +116,16 @@ class Handovers:
         assert up is not None  # the core has a route to every host
         return entry._replace(priority=entry.priority + 1, match=(*entry.match, ("in_port", up.port)))
 
-    def _record(self, handover: _Handover, routes: list[Entry]) -> None:
-        host, cell = handover.device.host, handover.attachment.cell
-        self._recorder.write(records.Rerouted(self._recorder.now(), "controller", host, cell, len(routes)))
+    def _note_that_it_leads_there(self, handover: _Handover) -> None:
+        flows, attachment = len(self._routes(handover)), handover.attachment
+        event = records.Rerouted(self._recorder.now(), "controller", handover.device.host, attachment.cell, flows)
+        self._recorder.write(event)
 
-    def _routes(self, device: Device) -> list[Entry]:
-        return slices.routes(self._plan, self._paths, device.host)
+    def _routes(self, handover: _Handover) -> list[Entry]:
+        return slices.routes(self._plan, self._paths, handover.device.host)
 
-    def _slices(self, device: Device) -> list[Entry]:
-        return slices.slice_entries(self._plan, self._paths, device)
+    def _slices(self, handover: _Handover) -> list[Entry]:
+        return slices.slice_entries(self._plan, self._paths, handover.device)
 
     def _tell(self, what: str, handover: _Handover) -> None:
         self._answer(json.dumps({what: {"device": handover.device.host, "place": handover.place}}).encode() + b"\n")
-
-
-def _without(new: list[Entry], old: list[Entry]) -> list[Entry]:
-    """Of the old entries those in whose place of a table there is no new one."""
-    taken = {_place(entry) for entry in new}
-    return [entry for entry in old if _place(entry) not in taken]
-
-
-def _place(entry: Entry) -> tuple[Any, ...]:
-    return entry.switch, entry.table, entry.priority, entry.match
