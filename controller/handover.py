@@ -26,7 +26,8 @@ class _Handover:
 
     def __init__(self, device: Device, place: int, new_event: Callable[[], Any]) -> None:
         self.device, self.place = device, place
-        self.executed, self.arrived, self.completed = new_event(), new_event(), new_event()
+        self.executed, self.led = new_event(), new_event()
+        self.arrived, self.completed = new_event(), new_event()
 
     @property
     def attachment(self) -> Attachment:
@@ -54,10 +55,10 @@ class Handovers:
         self._answer = channel.sendall
         for line in channel.makefile("rb"):
             ((what, about),) = json.loads(line).items()
-            if what == "prepare":
-                self._begin(_Handover(self._devices[about["device"]], about["place"], self._hub.Event))
-            elif what == "execute":
+            if what == "execute":
                 self._under_way[about["device"]].executed.set()
+            elif not self._has_come_to(**about):
+                self._begin(_Handover(self._devices[about["device"]], about["place"], self._hub.Event))
 
     def port_appeared(self, switch: str, interface: str, port: int) -> None:
         """A switch has a port that it did not have."""
@@ -73,6 +74,10 @@ class Handovers:
         handover.executed.set()
         handover.arrived.set()
 
+    def _has_come_to(self, device: str, place: int) -> bool:
+        """Its port may have been faster than the machine's word, when neither was heard for a while."""
+        return device in self._under_way and self._under_way[device].place >= place
+
     def _begin(self, handover: _Handover) -> None:
         before = self._under_way.get(handover.device.host)
         self._under_way[handover.device.host] = handover
@@ -81,45 +86,48 @@ class Handovers:
     def _follow(self, handover: _Handover, before: _Handover | None) -> None:
         if before:
             before.completed.wait()
-        device = handover.device.host
+        device, ahead = handover.device.host, list[Entry]()
         old_routes, old_slices = self._routes(handover), self._slices(handover)
         self._paths.moved(device, handover.attachment)
-        if handover.arrived.is_set():
-            self._switches.add([*self._routes(handover), *self._slices(handover)])
-            self._note_that_it_leads_there(handover)
-            self._sessions.move(device)
-        else:
+        self._hub.spawn(self._lead, handover, old_routes)
+        if not handover.arrived.is_set():
             parting = {entry.switch for entry in old_routes}
             ahead = [self._from_above(entry) for entry in self._routes(handover) if entry.switch not in parting]
-            self._switches.add([*ahead, *self._slices(handover)])
-            self._sessions.move(device, lambda: self._let_it_move(handover, old_routes))
-            self._switches.add(self._routes(handover))
-            self._switches.remove(ahead)
+        self._switches.add([*ahead, *self._slices(handover)])
+        self._sessions.move(device, lambda: self._let_it_move(handover))
+        handover.led.wait()
+        self._switches.add(self._routes(handover))
+        self._switches.remove(ahead)
         for old, new in ((old_routes, self._routes(handover)), (old_slices, self._slices(handover))):
             self._switches.remove(slices.difference(old, new)[1])
         handover.completed.set()
 
-    def _let_it_move(self, handover: _Handover, old_routes: list[Entry]) -> None:
+    def _let_it_move(self, handover: _Handover) -> None:
         """All is prepared; returns when the device has come."""
         self._tell("prepared", handover)
-        handover.executed.wait()
-        parting = {entry.switch for entry in old_routes}
-        changed, _ = slices.difference(old_routes, self._routes(handover))
-        self._switches.add([entry for entry in changed if entry.switch in parting])
-        self._note_that_it_leads_there(handover)
+        handover.led.wait()
         self._tell("executed", handover)
         handover.arrived.wait()
+
+    def _lead(self, handover: _Handover, old_routes: list[Entry]) -> None:
+        """When it is time, packets take the new path, whether or not the sessions are decided."""
+        handover.executed.wait()
+        routes = self._routes(handover)
+        entries, _ = slices.difference(old_routes, routes)
+        if not handover.arrived.is_set():
+            # Open vSwitch goes through the flows that it has cached at most every 5 ms: the first change holds at once
+            parting = {entry.switch for entry in old_routes}
+            entries = [entry for entry in entries if entry.switch in parting]
+        self._switches.add(entries)
+        host, cell = handover.device.host, handover.attachment.cell
+        self._recorder.write(records.Rerouted(self._recorder.now(), "controller", host, cell, len(routes)))
+        handover.led.set()
 
     def _from_above(self, entry: Entry) -> Entry:
         """Goes before a route, and holds for what comes from the core's side alone."""
         up = self._paths.up(entry.switch)
         assert up is not None  # the core has a route to every host
         return entry._replace(priority=entry.priority + 1, match=(*entry.match, ("in_port", up.port)))
-
-    def _note_that_it_leads_there(self, handover: _Handover) -> None:
-        flows, attachment = len(self._routes(handover)), handover.attachment
-        event = records.Rerouted(self._recorder.now(), "controller", handover.device.host, attachment.cell, flows)
-        self._recorder.write(event)
 
     def _routes(self, handover: _Handover) -> list[Entry]:
         return slices.routes(self._plan, self._paths, handover.device.host)
