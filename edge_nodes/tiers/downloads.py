@@ -7,6 +7,7 @@ rest still arrives in time; where it does not, the plan is cut (`deadline`, `sen
 import asyncio
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -15,7 +16,7 @@ from aiohttp import web
 from edge_nodes import delivery, http11, tcp
 from edge_nodes.choosing.deadline import Course
 from edge_nodes.choosing.ordering import sending_order
-from edge_nodes.choosing.policies import Choice, Limits, NothingFits, compression, rate_for
+from edge_nodes.choosing.policies import Choice, Limits, NothingFits, compression, is_deadline_aware, rate_for
 from edge_nodes.choosing.transfer import payload_bps
 from edge_nodes.http11 import Data
 from edge_nodes.models.manifest import Block, Manifest, Variant
@@ -30,7 +31,6 @@ from scenarios.quantity import about
 # Up to this rate of a channel packets leave at it. Each takes a timer then, which makes a packet in the machine take twice its wall
 # time, and on a faster link the queue of 50 ms holds more than a download's slow start.
 PACED_BPS = 200_000_000
-DEADLINE_AWARE = {"adaptive"}  # policies that care for the deadline, so that what they chose may be cut to keep it
 
 
 class Asked(NamedTuple):
@@ -57,12 +57,19 @@ class Downloads:
     """What one tier at `host` does for devices."""
 
     def __init__(
-        self, plan: Plan, host: str, models: Models, recorder: records.Recorder, northbound: Northbound
+        self,
+        plan: Plan,
+        host: str,
+        models: Models,
+        recorder: records.Recorder,
+        northbound: Northbound,
+        own_policies: Path | None = None,
     ) -> None:
+        """`own_policies` is the folder with the modules of the user's own policies."""
         self._plan, self._host, self._models, self._recorder = plan, host, models, recorder
         self._northbound = northbound
         self._address = next(entry.ip for entry in plan.hosts if entry.name == host)
-        self._compression = compression(plan.policies.compression)
+        self._compression = compression(plan.policies.compression, own_policies)
         self._above_ns = above_ns(plan, host)
         self._background: set[asyncio.Task[None]] = set()
 
@@ -141,7 +148,7 @@ class Downloads:
         channel = Channel(
             request.get_extra_info("socket"), self._recorder.now, asked.deadline_ns, rate, ask.load_bytes_per_s
         )
-        may_be_cut = not ask.variant and self._plan.policies.compression in DEADLINE_AWARE
+        may_be_cut = not ask.variant and is_deadline_aware(self._compression)
         fetch = partial(self._models.open, ask.model)
         sent = await send_blocks(stream, course, fetch, channel if may_be_cut else None, ask.resume)
         cut = ""
