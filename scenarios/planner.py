@@ -14,6 +14,7 @@ from scenarios.check import described_links, matching, slice_names
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, Towards
 from scenarios.prefetching import prefetches
+from scenarios.profiles import offered
 from scenarios.schema import Device, Policies, Scenario, Situation, Traffic
 from scenarios.shaping import Clock, needs_wire, shape, timeline
 from scenarios.tables import SECOND
@@ -59,8 +60,10 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         switches=network.switches,
         links=network.links,
         changes=sorted(network.changes, key=lambda change: change.time_ns),
+        faults=_faults(scenario),
         distributions=network.distributions,
         slices=slices,
+        profiles=_profiles(scenario),
         libraries=_libraries(scenario, seed),
         devices=devices,
         prefetches=prefetches(scenario, devices, library_slice.guarantee, published.sizes),
@@ -112,6 +115,22 @@ def _slices(scenario: Scenario) -> list[p.Slice]:
     ]
 
 
+def _profiles(scenario: Scenario) -> list[p.Profile]:
+    return [
+        p.Profile(
+            name=profile.name,
+            down_bps=profile.down,
+            up_bps=profile.up,
+            priority=profile.priority,
+            delay_ns=profile.delay,
+            shortest_ns=profile.shortest_ns,
+            longest_ns=profile.longest_ns,
+            status=profile.status,
+        )
+        for profile in offered(scenario.profiles)
+    ]
+
+
 class _Network:
     """Numbers the nodes, ports and addresses, and builds the links as they are named."""
 
@@ -144,6 +163,8 @@ class _Network:
                 self._host_beside(f"{gnb.name}-edge", "edge", gnb.name, HERE, libraries.edge.tcp)
                 self._switch(f"{gnb.name}-cell", "cell")
                 self._join(f"{gnb.name}-radio", f"{gnb.name}-cell", gnb.name, gnb.radio)
+        for link in scenario.network.links:
+            self._join(link.name, link.first, link.second, link)
 
     def add_device(self, name: str, spec: Device, gnbs: dict[int, str]) -> tuple[str, list[p.Attachment]]:
         """Adds a device that is at each gNB from each time on; gives its port's interface and its attachments."""
@@ -387,6 +408,13 @@ def _flows(scenario: Scenario, slices: list[p.Slice], seed: int) -> list[p.Flow]
             )
         )
     return flows
+
+
+def _faults(scenario: Scenario) -> list[p.Fault]:
+    """What comes back at a time does so before anything else goes down."""
+    faults = [p.Fault(time_ns=f.at, kind=f.kind, name=f.name, up=False) for f in scenario.faults]
+    faults += [p.Fault(time_ns=f.end, kind=f.kind, name=f.name, up=True) for f in scenario.faults if f.end is not None]
+    return sorted(faults, key=lambda fault: (fault.time_ns, not fault.up))
 
 
 def _capture(name: str, links: list[p.Link]) -> p.Capture:

@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, model_
 
 from scenarios import own_policies, quantity
 from scenarios.expectation import Expectation
+from scenarios.faults import CrossLink, Fault
 from scenarios.fields import (
     Frequency,
     Name,
@@ -27,6 +28,7 @@ from scenarios.fields import (
 )
 from scenarios.links import CongestionControl, Dynamics, LinkSpec
 from scenarios.own_models import OwnFolder
+from scenarios.profiles import MOST_PROFILES, Profile
 
 
 class Gnb(Part):
@@ -42,10 +44,14 @@ class Region(Part):
 
 
 class Network(Part):
-    """`segments: bulk` lets many TCP segments travel as one packet, which is faster and less exact."""
+    """`segments: bulk` lets many TCP segments travel as one packet, which is faster and less exact.
+
+    `links` are those beside the tree of core, regions and gNBs.
+    """
 
     core: LinkSpec = LinkSpec.model_validate({"rate": "40 Gbit/s", "delay": "5 ms"})
     regions: list[Region] = Field(min_length=1)
+    links: list[CrossLink] = []
     tcp: CongestionControl = "cubic"
     segments: Literal["exact", "bulk"] = "exact"
 
@@ -196,12 +202,14 @@ class Scenario(Part):
     network: Network
     libraries: Libraries = Libraries()
     slices: list[Slice] = [Slice(name="default")]
+    profiles: list[Profile] = Field([], max_length=MOST_PROFILES)
     devices: list[Device] = Field(min_length=1)
     situations: list[Situation] = [Situation(model="digits")]
     payloads: dict[Name, Payload] = {}
     requests: Requests = Requests()
     traffic: list[Traffic] = []
     dynamics: list[Dynamics] = []
+    faults: list[Fault] = []
     policies: Policies = Policies()
     capture: list[str] = []
     expect: list[Annotated[Expectation, BeforeValidator(Expectation.parse)]] = []
