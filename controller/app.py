@@ -20,7 +20,7 @@ from controller.northbound.northbound import application
 from controller.paths import Paths
 from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3
 from controller.sessions import Sessions
-from controller.switches import Switches, SwitchError
+from controller.switches import SwitchError, Switches
 from linux import namespace
 from linux.netlink import Netlink
 from scenarios import plan, records

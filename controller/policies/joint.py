@@ -27,8 +27,9 @@ class Choice(NamedTuple):
 class Joint:
     """`joint`. The greatest sum of accuracy that arrives on time, over all downloads that wait or run.
 
-    Sessions that are no downloads have what they asked for before that, first come, first served, or are refused. A download
-    that runs is thought to have received what it was granted; nobody takes a rate from it that nobody needs.
+    Sessions that are no downloads have what they asked for before that, first come, first served, or are refused; so is a
+    download without a candidate that is in time. One that runs is thought to have received what it was granted; nobody takes a
+    rate from it that nobody needs.
     """
 
     cost = Cost(decision_ns=5_000_000, download_ns=80_000, part_ns=10_000)
@@ -41,7 +42,7 @@ class Joint:
         for flow in running:
             room.take(flow, min(KEPT_BPS, flow.down_bps))
         for flow in view.waiting:
-            if not flow.request.candidates and flow.request.down_bps <= room.most_bps(flow):
+            if not flow.request.download and flow.request.down_bps <= room.most_bps(flow):
                 room.take(flow, flow.request.down_bps)
                 grants[flow.request.id] = Grant(flow.request.down_bps)
         downloads = running + waiting

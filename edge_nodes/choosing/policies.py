@@ -143,9 +143,15 @@ class Candidate(NamedTuple):
     rate_bps: int
 
 
-def candidates(manifest: Manifest, limits: Limits) -> list[Candidate]:
+def candidates(manifest: Manifest, limits: Limits, only: Variant | None = None) -> list[Candidate]:
     """The variants that fit the device and arrive in time by its channel, the least first, each more accurate than those that take
-    less. Raises NothingFits where none fits the device."""
+    less; or `only` that one, whether or not it fits. Raises NothingFits where none fits the device."""
+    if only:
+        blocks = manifest.blocks_of(only, limits.have)
+        bytes_ = sum(block.bytes for block in blocks)
+        all_ = bytes_ + len(blocks) * limits.head_bytes
+        in_time = _arrives(all_, only, limits, limits.rate_bps)
+        return [Candidate(only, bytes_, _least_rate(all_, only, limits))] if in_time else []
     known = variants.of(manifest)
     fitting, missing = _fitting(known, manifest.model, limits), known.missing(limits.have)
     sent = missing + known.lacking(limits.have) * limits.head_bytes
