@@ -14,11 +14,11 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3  # isort: skip - it patches sockets
 from controller import policies, slices
 from controller.classes import Classes
 from controller.northbound.northbound import application
 from controller.paths import Paths
-from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3
 from controller.sessions import Sessions
 from controller.switches import SwitchError, Switches
 from linux import namespace
