@@ -42,7 +42,7 @@ class Bench:
         began = time.monotonic_ns()
         self._handovers.carry_out(self._rover, self._place)
         time.sleep(AFTER_S)
-        return interruption(stream.end(), began)
+        return interruption(stream.end(), began) | {"place": self._place}
 
     def reserve(self, device: str, rate_bps: int) -> dict[str, Any]:
         """A session for what comes from central, asked for there."""
@@ -97,42 +97,56 @@ def silence(pid: int, seconds: float) -> None:
 
 
 def measure(bench: Bench, controller: int) -> dict[str, Any]:
-    result: dict[str, Any] = {"at_a": tables(bench.network)}
-    result["to_b"] = bench.hand_over("central")
-    result["at_b"] = tables(bench.network)
-    result["to_a"] = bench.hand_over("central")
-    result["again_at_a"] = tables(bench.network)
-    result["kept"] = kept = bench.reserve("rover", 10_000_000)
-    result["kept_at_a"] = tables(bench.network)
-    result["kept_to_b"] = bench.hand_over("central")
-    result["kept_at_b"] = tables(bench.network)
+    seen: dict[str, Any] = {}
+    found: dict[str, Any] = {"at_a": tables(bench.network)}
+    seen["to_b"] = bench.hand_over("central")
+    found["at_b"] = tables(bench.network)
+    seen["to_a"] = bench.hand_over("central")
+    found["again_at_a"] = tables(bench.network)
+
+    kept = bench.reserve("rover", 10_000_000)
+    seen["kept_to_b"] = bench.hand_over("central")
+    found["kept_at_b"] = tables(bench.network)
     bench.end(kept["sessionId"])
-    result["without_at_b"] = tables(bench.network)
-    result["back"] = bench.hand_over("a-edge")
-    result["reduced"] = reduced = bench.reserve("rover", 40_000_000)
-    result["reduced_to_b"] = bench.hand_over("central")
+    found["without_at_b"] = tables(bench.network)
+    seen["from_edge_to_a"] = bench.hand_over("a-edge")
+
+    reduced = bench.reserve("rover", 40_000_000)
+    seen["reduced_to_b"] = bench.hand_over("central")
     bench.end(reduced["sessionId"])
     bench.hand_over("central")
-    result["others"] = bench.reserve("other", 25_000_000)
-    result["ended"] = bench.reserve("rover", 20_000_000)
-    result["ended_to_b"] = bench.hand_over("central")
-    bench.end(result["others"]["sessionId"])
-    result["ended_at_b"] = tables(bench.network)
-    result["untold"] = bench.hand_over("central", told=False)
+
+    others = bench.reserve("other", 25_000_000)
+    ended = bench.reserve("rover", 20_000_000)
+    seen["ended_to_b"] = bench.hand_over("central")
+    bench.end(others["sessionId"])
+    found["ended_at_b"] = tables(bench.network)
+
+    seen["untold_to_a"] = bench.hand_over("central", told=False)
     silence(controller, SILENCE_S)
-    result["silent"] = bench.hand_over("central")
-    result["after_silence"] = bench.hand_over("central")
-    return result
+    seen["silent_to_b"] = bench.hand_over("central")
+    seen["after_silence_to_a"] = bench.hand_over("central")
+    sessions = {"kept": kept, "reduced": reduced, "others": others, "ended": ended}
+    return {"seen": seen, "tables": found, "sessions": sessions}
+
+
+def events(*kinds: str) -> list[dict[str, Any]]:
+    """What was recorded."""
+    lines = [json.loads(line) for file in (OUT / "events").iterdir() for line in file.read_text().splitlines()]
+    return [line for line in lines if line["kind"] in kinds]
 
 
 def main() -> None:
     plan, control = read_plan(), Control()
     with emulation(plan, control) as (network, controller):
         recorder = records.Recorder(OUT / "events", "machine")
-        recorder.write(records.Started(recorder.now(), "machine"))
         result = measure(Bench(network, Handovers(network, control, recorder)), controller.pid)
         recorder.close()
-    write_result(result)
+    handovers = events("handover")
+    for seen in result["seen"].values():
+        event = handovers[seen["place"] - 1]
+        seen |= {"prepared": event["prepared"], "away_ms": event["away_ns"] / 1e6}
+    write_result(result | {"events": events("handover", "rerouted", "sessionchanged", "sessionended")})
 
 
 main()

@@ -12,15 +12,14 @@ from topology.net import Network
 INTERVAL_NS = 1_000_000
 PORT = 9001
 _NUMBER = struct.Struct("=I")
-_END = 0xFFFFFFFF
 
 
 class Arrivals(NamedTuple):
-    """Of the datagrams that arrived, in the order in which they did: the number, and ns of the monotonic clock."""
+    """Of the datagrams that arrived, in the order in which they did: when they were sent, and when they came, ns."""
 
-    numbers: list[int]
-    times: list[int]
-    sent: int
+    sent: list[int]
+    came: list[int]
+    never_came: int
 
 
 class Stream:
@@ -32,9 +31,10 @@ class Stream:
         self._receiver.bind(("0.0.0.0", PORT))
         self._receiver.settimeout(2.0)
         self._sender.connect((network.get(target).IP(), PORT))
-        self._sent, self._ending = 0, False
+        self._sent: list[int] = []
+        self._ending = False
         self._numbers: list[int] = []
-        self._times: list[int] = []
+        self._came: list[int] = []
         self._threads = [threading.Thread(target=work) for work in (self._receive, self._send)]
         for thread in self._threads:
             thread.start()
@@ -45,14 +45,16 @@ class Stream:
             thread.join()
         self._sender.close()
         self._receiver.close()
-        return Arrivals(self._numbers, self._times, self._sent)
+        sent = [self._sent[number] for number in self._numbers]
+        return Arrivals(sent, self._came, len(self._sent) - len(self._numbers))
 
     def _send(self) -> None:
-        began = time.monotonic_ns()
+        at = time.monotonic_ns()
         while not self._ending:
-            self._sender.send(_NUMBER.pack(self._sent) + self._filling)
-            self._sent += 1
-            time.sleep(max(0, began + self._sent * INTERVAL_NS - time.monotonic_ns()) / 1e9)
+            self._sender.send(_NUMBER.pack(len(self._sent)) + self._filling)
+            self._sent.append(time.monotonic_ns())
+            at += INTERVAL_NS
+            time.sleep(max(0, at - time.monotonic_ns()) / 1e9)
 
     def _receive(self) -> None:
         """Until nothing has come for two seconds."""
@@ -61,19 +63,22 @@ class Stream:
                 data = self._receiver.recv(2048)
             except TimeoutError:
                 return
-            self._times.append(time.monotonic_ns())
+            self._came.append(time.monotonic_ns())
             self._numbers.append(_NUMBER.unpack_from(data)[0])
 
 
 def interruption(arrivals: Arrivals, began: int) -> dict[str, float]:
-    """The longest time between two arrivals in a row, and when it was, in ms since `began`; how many datagrams never came."""
-    gaps = [after - before for before, after in zip(arrivals.times, arrivals.times[1:], strict=False)]
-    last = gaps.index(max(gaps))
+    """What a stream saw of a change of its path, in ms since `began`: by its delay a datagram tells which path it took."""
+    delays = [came - sent for sent, came in zip(*arrivals[:2], strict=True)]
+    old = [abs(delay - delays[0]) < abs(delay - delays[-1]) for delay in delays]
+    last = max(came for came, by_old in zip(arrivals.came, old, strict=True) if by_old)
+    first = min(came for came, by_old in zip(arrivals.came, old, strict=True) if not by_old)
+    gaps = [after - before for before, after in zip(arrivals.came, arrivals.came[1:], strict=False)]
     return {
+        "last_by_old_ms": (last - began) / 1e6,
+        "first_by_new_ms": (first - began) / 1e6,
         "gap_ms": max(gaps) / 1e6,
-        "last_ms": (arrivals.times[last] - began) / 1e6,
-        "first_ms": (arrivals.times[last + 1] - began) / 1e6,
-        "lost": arrivals.sent - len(arrivals.numbers),
+        "lost": arrivals.never_came,
     }
 
 
