@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from insitu import processes
-from insitu.guest import start_controller
+from insitu.controller_service import ControllerService
 from insitu.processes import Service
 from scenarios import plan as plans
 from scenarios.plan import Plan
@@ -28,7 +28,7 @@ def emulation(plan: Plan) -> Iterator[tuple[Network, Service]]:
     for name in ("events", "logs"):
         (OUT / name).mkdir(exist_ok=True)
     network = Network(plan)
-    controller = start_controller(plan, OUT)
+    controller = ControllerService(plan, OUT).start()
     network.start()
     processes.wait_until_ready([controller], openvswitch.nudge)
     yield network, controller
