@@ -7,14 +7,19 @@ hop that `Paths` has towards its host, and no packet goes round in a circle; one
 core. What is cut off from the core has no default entry.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from controller.paths import Paths
+from controller.session import Ports, Request
 from scenarios.plan import LIBRARY_PORT, Device, Plan
 
 CLASSIFY, ROUTE = 0, 1
 _IPV4, _TCP, _UDP = 0x0800, 6, 17
+
+
+Match = tuple[tuple[str, str | int | tuple[int, int]], ...]  # field, and value or value and mask
+WITHOUT_PORTS, WITH_PORTS = 20, 30  # priorities of sessions' flows: the closer description of a packet wins
 
 
 class Entry(NamedTuple):
@@ -23,10 +28,11 @@ class Entry(NamedTuple):
     switch: str
     table: int
     priority: int
-    match: tuple[tuple[str, str | int], ...]
+    match: Match
     queue: int | None = None
     mac: str | None = None
     port: int | None = None  # none: go on to the table that routes
+    cookie: int = 0  # a session's queue, by which its entries are removed
 
 
 def fixed_entries(plan: Plan, paths: Paths) -> list[Entry]:
@@ -92,9 +98,39 @@ def queue_of(plan: Plan, slice_name: str) -> int:
     return next(entry.queue for entry in plan.slices if entry.name == slice_name)
 
 
-def session_entries(paths: Paths, device: str, server: str, queue: int) -> list[Entry]:
-    """A session's flow, both directions, on every switch of its path."""
-    return list(_between(paths, server, device, queue, priority=20))
+def session_entries(paths: Paths, request: Request, queue: int, switches: Iterable[str]) -> list[Entry]:
+    """A session's flow, both directions, on the switches of its path."""
+    device, server = paths.hosts[request.device].ip, paths.hosts[request.server].ip
+    down = _flow(server, device, request.server_ports, request.device_ports)
+    up = _flow(device, server, request.device_ports, request.server_ports)
+    priority = WITH_PORTS if request.device_ports or request.server_ports else WITHOUT_PORTS
+    matches = [*down, *up]
+    return [Entry(switch, CLASSIFY, priority, match, queue, cookie=queue) for switch in switches for match in matches]
+
+
+def _flow(source: str, target: str, from_ports: Sequence[Ports], to_ports: Sequence[Ports]) -> Iterator[Match]:
+    """What matches packets from one address to another, of these ports alone where any are given."""
+    ends: Match = (("ipv4_src", source), ("ipv4_dst", target))
+    if not from_ports and not to_ports:
+        yield (("eth_type", _IPV4), *ends)
+        return
+    for name, number in (("tcp", _TCP), ("udp", _UDP)):
+        for sent in _port_matches(f"{name}_src", from_ports):
+            for arriving in _port_matches(f"{name}_dst", to_ports):
+                yield (("eth_type", _IPV4), ("ip_proto", number), *ends, *sent, *arriving)
+
+
+def _port_matches(field: str, ranges: Sequence[Ports]) -> Iterator[Match]:
+    """Ranges of ports as values with masks: the fewest blocks of a power of two."""
+    if not ranges:
+        yield ()
+    for first, last in ranges:
+        while first <= last:
+            size = first & -first or 1 << 16
+            while first + size - 1 > last:
+                size //= 2
+            yield ((field, first if size == 1 else (first, 0x10000 - size)),)
+            first += size
 
 
 def _background(plan: Plan) -> Iterator[Entry]:
