@@ -11,18 +11,20 @@ import signal
 import socket
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from controller import qod, slices
+from controller.failover import Changed, Failover
 from controller.paths import Paths
+from controller.readback import Readback
 from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3
+from controller.switches import Switches
 from scenarios import plan, records
 
 _LOG = logging.getLogger(__name__)
-_BARRIER_LIMIT = 10  # seconds in which a switch has to confirm
+GATHERING_S = 2.5  # in which all switches have come that will: after a loss Open vSwitch tries again once a second
 
 
 class SliceController(app_manager.OSKenApp):
@@ -35,120 +37,123 @@ class SliceController(app_manager.OSKenApp):
         self._plan = plan.parse(Path(os.environ["INSITU_PLAN"]).read_bytes())
         self._paths = Paths(self._plan)
         self._book = qod.Book(self._plan, self._paths)
-        self._recorder = records.Recorder(Path(os.environ["INSITU_EVENTS"]), "controller")
+        self._recorder = records.Recorder(Path(os.environ["INSITU_EVENTS"]), os.environ["INSITU_NAME"], at_once=True)
         self._names = {switch.dpid: switch.name for switch in self._plan.switches}
         self._devices = {device.interface: device for device in self._plan.devices}
-        self._switches: dict[str, Any] = {}
-        self._barriers: dict[tuple[int, int], Any] = {}
-        self._fixed: dict[str, list[slices.Entry]] = defaultdict(list)
-        for entry in slices.fixed_entries(self._plan, self._paths):
-            self._fixed[entry.switch].append(entry)
-        self._set = 0
+        self._ports: dict[int, dict[int, bool]] = {}  # of switches that are about to be connected
+        self._switches = Switches(hub.Event)
+        self._readback = Readback(hub.Event)
+        self._failover = Failover(self._plan, self._paths, self._switches, self._readback, list, hub.Semaphore())
+        self._waiting: set[str] = set()  # switches that are connected and not set
+        self._was_set: set[str] = set()
+        self._begun = self._ready = False
         signal.signal(signal.SIGTERM, self._end)
 
-    @handler.set_ev_cls(ofp_event.EventOFPStateChange, handler.MAIN_DISPATCHER)
+    @handler.set_ev_cls(ofp_event.EventOFPPortDescStatsReply, handler.CONFIG_DISPATCHER)
+    def _described(self, event: Any) -> None:
+        """Asked for by os-ken itself, before a switch counts as connected."""
+        ports = self._ports.setdefault(event.msg.datapath.id, {})
+        ports |= {port.port_no: _is_up(event.msg.datapath, port) for port in event.msg.body}
+
+    @handler.set_ev_cls(ofp_event.EventOFPStateChange, [handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER])
     def _connected(self, event: Any) -> None:
-        name = self._names[event.datapath.id]
-        self._switches[name] = event.datapath
-        hub.spawn(self._prepare, name)
+        datapath = event.datapath
+        if datapath.id not in self._names:
+            return  # it has never said which it is
+        name = self._names[datapath.id]
+        if event.state == handler.DEAD_DISPATCHER:
+            self._switches.disconnected(name)
+            self._readback.disconnected(name)
+            self._failover.goes(name)
+            return
+        self._switches.connected(name, datapath)
+        self._failover.comes(name, self._ports.pop(datapath.id, {}))
+        self._waiting.add(name)
+        if self._begun:
+            self._spawn(self._set_anew)
+        elif len(self._waiting) == len(self._plan.switches):
+            self._spawn(self._begin)
+        elif len(self._waiting) == 1:
+            hub.spawn_after(GATHERING_S, self._guarded, self._begin)
 
     @handler.set_ev_cls(ofp_event.EventOFPBarrierReply, handler.MAIN_DISPATCHER)
     def _confirmed(self, event: Any) -> None:
-        self._barriers.pop((event.msg.datapath.id, event.msg.xid)).set()
+        self._switches.confirmed(self._names[event.msg.datapath.id], event.msg.xid)
+
+    @handler.set_ev_cls(ofp_event.EventOFPFlowStatsReply, handler.MAIN_DISPATCHER)
+    def _read(self, event: Any) -> None:
+        more = event.msg.flags & event.msg.datapath.ofproto.OFPMPF_REPLY_MORE
+        self._readback.arrived(self._names[event.msg.datapath.id], event.msg.body, bool(more))
 
     @handler.set_ev_cls(ofp_event.EventOFPErrorMsg, handler.MAIN_DISPATCHER)
     def _refused(self, event: Any) -> None:
-        _LOG.error("%s refused: %s", self._names[event.msg.datapath.id], event.msg)
-        os._exit(1)  # a network that is not as planned gives no results
+        name = self._names[event.msg.datapath.id]
+        if not self._switches.refused(name, event.msg.xid, str(event.msg)):
+            _LOG.error("%s refused: %s", name, event.msg)
+            os._exit(1)  # a network that is not as planned gives no results
 
     @handler.set_ev_cls(ofp_event.EventOFPPortStatus, handler.MAIN_DISPATCHER)
     def _port_changed(self, event: Any) -> None:
-        message = event.msg
-        interface = message.desc.name.decode()
-        if message.reason == message.datapath.ofproto.OFPPR_ADD and interface in self._devices:
-            cell = self._names[message.datapath.id]
+        message, ofproto = event.msg, event.msg.datapath.ofproto
+        interface, cell = message.desc.name.decode(), self._names[message.datapath.id]
+        gone = message.reason == ofproto.OFPPR_DELETE
+        self._failover.says(cell, {message.desc.port_no: gone or _is_up(message.datapath, message.desc)})
+        if self._begun:
+            self._spawn(self._follow)
+        if message.reason == ofproto.OFPPR_ADD and interface in self._devices:
             device = self._devices[interface]
             attachment = next(a for a in device.attachments if (a.cell, a.port) == (cell, message.desc.port_no))
-            hub.spawn(self._reroute, device, attachment)
+            self._spawn(self._reroute, device, attachment)
 
-    def _prepare(self, name: str) -> None:
-        self._send(self._fixed[name], self._add)
-        self._set += 1
-        if self._set == len(self._plan.switches):
-            flows = sum(len(entries) for entries in self._fixed.values())
-            self._recorder.write(records.Ready(self._recorder.now(), "controller", "flows", flows))
-            self._serve_northbound()
+    def _begin(self) -> None:
+        """When all switches are connected; or some, and the others do not come."""
+        if self._begun:
+            return
+        self._begun = True
+        self._set_anew()
+        self._serve_northbound()
+
+    def _set_anew(self) -> None:
+        names, self._waiting = self._waiting, set()
+        changed = self._failover.set_anew(sorted(names))
+        self._was_set |= names
+        if len(self._was_set) == len(self._plan.switches) and not self._ready:
+            self._ready = True
+            self._recorder.write(records.Ready(self._recorder.now(), self._recorder.process, "flows", changed.wanted))
             os.write(int(os.environ["INSITU_READY"]), b"R")
+        else:
+            self._note(changed)
+
+    def _follow(self) -> None:
+        if changed := self._failover.follow():
+            self._note(changed)
+
+    def _note(self, changed: Changed) -> None:
+        now = self._recorder.now()
+        self._recorder.write(records.Failover(now, "controller", " ".join(changed.down), changed.flows))
+
+    def _spawn(self, task: Callable[..., None], *args: Any) -> None:
+        hub.spawn(self._guarded, task, *args)
+
+    def _guarded(self, task: Callable[..., None], *args: Any) -> None:
+        """A run whose controller has a fault gives no results."""
+        try:
+            task(*args)
+        except Exception:
+            _LOG.exception("%s", task.__name__)
+            os._exit(1)
 
     def _reroute(self, device: plan.Device, attachment: plan.Attachment) -> None:
-        sessions = [s for s in self._book.sessions.values() if s.device == device.host]
-        for session in sessions:
-            self._send(self._entries(session), self._remove)
         before = slices.routes(self._plan, self._paths, device.host)
         self._paths.moved(device.host, attachment)
         self._book.moved(device.host)
         entries = slices.routes(self._plan, self._paths, device.host)
         left = [entry for entry in before if entry.switch not in {route.switch for route in entries}]
         entries += slices.slice_entries(self._plan, self._paths, device)
-        entries += [entry for session in sessions for entry in self._entries(session)]
-        self._send(entries, self._add)
-        self._send(left, self._remove)
+        self._switches.add(entries)
+        self._switches.remove(left)
         now = self._recorder.now()
         self._recorder.write(records.Rerouted(now, "controller", device.host, attachment.cell, len(entries)))
-
-    def _entries(self, session: qod.Reservation) -> list[slices.Entry]:
-        return slices.session_entries(self._paths, session.device, session.server, session.queue)
-
-    def _send(self, entries: Iterable[slices.Entry], change: Callable[[Any, slices.Entry], Any]) -> None:
-        """Sends changes to all their switches; returns when every switch has confirmed."""
-        waiting = []
-        for name in sorted({entry.switch for entry in entries}):
-            datapath = self._switches[name]
-            for entry in (entry for entry in entries if entry.switch == name):
-                datapath.send_msg(change(datapath, entry))
-            barrier = datapath.ofproto_parser.OFPBarrierRequest(datapath)
-            datapath.set_xid(barrier)
-            confirmed = hub.Event()
-            self._barriers[datapath.id, barrier.xid] = confirmed
-            datapath.send_msg(barrier)
-            waiting.append((name, confirmed))
-        for name, confirmed in waiting:
-            if not confirmed.wait(timeout=_BARRIER_LIMIT):
-                raise TimeoutError(f"{name} has not confirmed its flows within {_BARRIER_LIMIT} s")
-
-    @staticmethod
-    def _add(datapath: Any, entry: slices.Entry) -> Any:
-        parser, protocol = datapath.ofproto_parser, datapath.ofproto
-        actions = []
-        if entry.queue is not None:
-            actions.append(parser.OFPActionSetQueue(entry.queue))
-        if entry.mac is not None:
-            actions.append(parser.OFPActionSetField(eth_dst=entry.mac))
-        if entry.port is not None:
-            actions.append(parser.OFPActionOutput(entry.port))
-        instructions = [parser.OFPInstructionActions(protocol.OFPIT_APPLY_ACTIONS, actions)]
-        if entry.port is None:
-            instructions.append(parser.OFPInstructionGotoTable(slices.ROUTE))
-        return parser.OFPFlowMod(
-            datapath,
-            table_id=entry.table,
-            priority=entry.priority,
-            match=parser.OFPMatch(**dict(entry.match)),
-            instructions=instructions,
-        )
-
-    @staticmethod
-    def _remove(datapath: Any, entry: slices.Entry) -> Any:
-        parser, protocol = datapath.ofproto_parser, datapath.ofproto
-        return parser.OFPFlowMod(
-            datapath,
-            command=protocol.OFPFC_DELETE_STRICT,
-            table_id=entry.table,
-            priority=entry.priority,
-            match=parser.OFPMatch(**dict(entry.match)),
-            out_port=protocol.OFPP_ANY,
-            out_group=protocol.OFPG_ANY,
-        )
 
     def _serve_northbound(self) -> None:
         from eventlet import greenio, wsgi  # after the hub is patched
@@ -205,7 +210,6 @@ class SliceController(app_manager.OSKenApp):
                 409, "CONFLICT", f'slice "{session.slice}" has nothing left on the path to {session.device}'
             )
         self._book.sessions[session.id] = session
-        self._send(self._entries(session), self._add)
         hub.spawn_after(session.duration_s, self._end_session, session.id)
         return qod.session_info(session)
 
@@ -218,12 +222,17 @@ class SliceController(app_manager.OSKenApp):
             s for s in self._book.sessions.values() if (s.device, s.server) == (session.device, session.server)
         ]
         if not same_flow:
-            self._send(self._entries(session), self._remove)
+            pass
         self._recorder.write(records.SessionEnded(self._recorder.now(), "nef", session.id, session.slice))
 
     def _end(self, *_: Any) -> None:
         self._recorder.close()
         os._exit(0)
+
+
+def _is_up(datapath: Any, port: Any) -> bool:
+    ofproto = datapath.ofproto
+    return not port.config & ofproto.OFPPC_PORT_DOWN and not port.state & ofproto.OFPPS_LINK_DOWN
 
 
 if __name__ == "__main__":

@@ -190,6 +190,7 @@ class Run:
 
     def _fail(self, network: Network, fault: Fault, at: int) -> None:
         """A thing goes down, or comes back."""
+        self.recorder.write(records.Fault(self.recorder.now(), fault.name, fault.kind, fault.up))
         if fault.kind == "link":
             network.set_link(fault.name, fault.up)
         elif fault.kind == "switch":
@@ -199,7 +200,6 @@ class Run:
             self.services.append(self._controller)
         else:
             self.statuses[self._controller.name] = self._controllers.kill(self._controller)
-        self.recorder.write(records.Fault(self.recorder.now(), fault.name, fault.kind, fault.up))
         if fault.up and fault.kind != "link":
             self._connect(at + CONNECTING_NS, at)
 

@@ -268,6 +268,13 @@ class Fault(Event, frozen=True):
     up: bool
 
 
+class Failover(Event, frozen=True):
+    """The controller's flows lead over what is up, all of them confirmed by barriers: which links are down, entries changed."""
+
+    down: str  # names, with spaces
+    flows: int
+
+
 class Changed(Event, frozen=True):
     """What the node sends by a link takes another way from now on."""
 
@@ -375,6 +382,7 @@ AnyEvent = (
     | Handover
     | Rerouted
     | Fault
+    | Failover
     | Changed
     | LinkUse
     | LinkTotal
