@@ -4,8 +4,7 @@ There is one rule for a start, a failure, a switch that comes back and a control
 the links that are up and from the sessions, what is there is known or read, and what differs is changed.
 """
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from controller import slices
@@ -16,19 +15,22 @@ from controller.slices import Entry
 from controller.switches import SwitchError, Switches
 from scenarios.plan import Plan
 
-Ports = Mapping[int, bool]  # OpenFlow port -> whether it is up
+# In which all switches come that will: after a loss Open vSwitch tries again once a second
+GATHERING_S = 2.5
 
 
 class Changed(NamedTuple):
-    """Which links are down, how many entries were changed, and how many are wanted beside those of sessions."""
+    """Which links are down now, and how many entries were changed."""
 
-    down: list[str]
+    down: set[str]
     flows: int
-    wanted: int
 
 
 class Failover:
-    """`comes`, `says` and `goes` note what is heard and return at once; `set_anew` and `follow` are for green threads."""
+    """`comes`, `says` and `goes` tell it what is heard, and return at once.
+
+    At first it waits for all switches, so that what it does not know yet looks neither up nor down; then it sets all at once.
+    """
 
     def __init__(
         self,
@@ -36,46 +38,75 @@ class Failover:
         paths: Paths,
         switches: Switches,
         readback: Readback,
-        of_sessions: Callable[[], Collection[Entry]],
-        lock: AbstractContextManager[Any],
+        of_sessions: Callable[[], Iterable[Entry]],
+        hub: Any,
+        spawn: Callable[[Callable[[], None]], None],
+        changed: Callable[[Changed], None],
     ) -> None:
-        """`of_sessions` gives the entries that sessions have; the lock lets one change after another be made."""
+        """`of_sessions` gives the entries that sessions have; `changed` is told when flows lead over other links than before."""
         self._plan, self._paths, self._switches = plan, paths, switches
-        self._readback, self._of_sessions, self._lock = readback, of_sessions, lock
+        self._readback, self._of_sessions = readback, of_sessions
+        self._hub, self._spawn, self._tell = hub, spawn, changed
+        self._lock = hub.Semaphore()
         self._carrier = Carrier(plan)
-        self._coming: dict[str, dict[int, bool]] = {}  # switches that are connected, but not set
+        self._coming: dict[str, dict[int, bool]] = {}  # switches that are connected and not set yet, with their ports
+        self._was_set: set[str] = set()
         self._wanted: list[Entry] = []  # beside those of sessions
+        self.began = hub.Event()  # those that came in time are set
+        self.all_set = hub.Event()
 
-    def comes(self, switch: str, ports: Ports) -> None:
+    @property
+    def entries(self) -> int:
+        """How many are wanted, beside those of sessions."""
+        return len(self._wanted)
+
+    def comes(self, switch: str, ports: Mapping[int, bool]) -> None:
+        """A switch has connected; of each port whether it is up."""
         self._coming[switch] = dict(ports)
+        if self.began.is_set() or len(self._coming) == len(self._plan.switches):
+            self._spawn(self._set_anew)
+        elif len(self._coming) == 1:
+            self._hub.spawn_after(GATHERING_S, self._spawn, self._set_anew)
 
-    def says(self, switch: str, ports: Ports) -> None:
+    def says(self, switch: str, port: int, up: bool) -> None:
+        """A switch says of a port whether it is up; one that is gone is not down."""
         if switch in self._coming:
-            self._coming[switch] |= ports
+            self._coming[switch][port] = up
             return
-        for port, up in ports.items():
-            self._carrier.says(switch, port, up)
+        self._carrier.says(switch, port, up)
+        if self.began.is_set():
+            self._spawn(self._follow)
 
     def goes(self, switch: str) -> None:
+        """The connection to a switch has ended."""
         self._coming.pop(switch, None)
         self._carrier.gone(switch)
 
-    def set_anew(self, names: Collection[str]) -> Changed:
-        """Gives switches that have come what they lack, and takes from them what they should not have. Their links count from
-        now on."""
+    def _set_anew(self) -> None:
+        """Gives the switches that have come what they lack, and takes from them what they should not have; then their links
+        count."""
         with self._lock:
+            if not (names := sorted(self._coming)):
+                return  # another has done it
             there = self._readback.entries(self._switches.connected_ones(names))
+            before = self._paths.down
             for name in there:
                 self._carrier.back(name, self._coming.pop(name, {}))
-            return self._change(there)
+            changed = self._change(there)
+            self._was_set |= there.keys()
+        self.began.set()
+        if len(self._was_set) == len(self._plan.switches):
+            self.all_set.set()
+        if changed.down != before:
+            self._tell(changed)
 
-    def follow(self) -> Changed | None:
-        """If other links are down than before, lets the flows go over what is up. What was heard meanwhile is done with the
-        first call."""
+    def _follow(self) -> None:
+        """Lets the flows go over what is up. What was heard meanwhile is done with the first of several."""
         with self._lock:
             if self._carrier.links_down() == self._paths.down:
-                return None
-            return self._change({})
+                return
+            changed = self._change({})
+        self._tell(changed)
 
     def _change(self, there: Mapping[str, list[Entry]]) -> Changed:
         """From what is there (elsewhere: what was wanted before) to what is wanted now."""
@@ -85,8 +116,8 @@ class Failover:
         self._wanted = [normal(entry) for entry in slices.fixed_entries(self._plan, self._paths)]
         of_sessions = [normal(entry) for entry in self._of_sessions() if entry.switch in there]
         changed, gone = slices.difference(before, [*self._wanted, *of_sessions])
-        count = self._send(self._switches.add, changed) + self._send(self._switches.remove, gone)
-        return Changed(sorted(self._paths.down), count, len(self._wanted))
+        flows = self._send(self._switches.add, changed) + self._send(self._switches.remove, gone)
+        return Changed(self._paths.down, flows)
 
     def _send(self, carry_out: Callable[[Collection[Entry]], None], entries: Collection[Entry]) -> int:
         """A switch that is not connected, or no more, is set anew when it comes. Raises SwitchError when one refuses."""
