@@ -2,7 +2,8 @@
 
 It is told by its environment: INSITU_PLAN, the plan's file; INSITU_EVENTS, the folder for its records; INSITU_NORTHBOUND, a
 listening socket's descriptor in the NEF's namespace; INSITU_READY, a descriptor that gets one byte when every switch is set;
-INSITU_NAME, by which its records go; INSITU_JOURNAL, a file that outlives it.
+INSITU_CONTROL, a socket to the machine that moves devices (`handover`), if there is one; INSITU_NAME, by which its records go;
+INSITU_JOURNAL, a file that outlives it.
 """
 
 import logging
@@ -15,13 +16,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from controller import policies, slices
+from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3  # isort: skip - it patches sockets
+from controller import policies
 from controller.classes import Classes
 from controller.failover import Changed, Failover
+from controller.handover import Handovers
 from controller.northbound.northbound import application
 from controller.paths import Paths
 from controller.readback import Readback
-from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3
 from controller.sessions import Sessions
 from controller.switches import Switches
 from linux import namespace
@@ -53,8 +55,8 @@ class SliceController(app_manager.OSKenApp):
             hub,
             views=events.parent / "logs",
         )
+        self._handovers = Handovers(self._plan, self._paths, self._switches, self._sessions, self._recorder, hub)
         self._names = {switch.dpid: switch.name for switch in self._plan.switches}
-        self._devices = {device.interface: device for device in self._plan.devices}
         self._ports: dict[int, dict[int, bool]] = {}  # of switches that are about to be connected
         self._readback = Readback(hub.Event)
         self._failover = Failover(
@@ -109,18 +111,17 @@ class SliceController(app_manager.OSKenApp):
     @handler.set_ev_cls(ofp_event.EventOFPPortStatus, handler.MAIN_DISPATCHER)
     def _port_changed(self, event: Any) -> None:
         message, ofproto = event.msg, event.msg.datapath.ofproto
-        interface, cell = message.desc.name.decode(), self._names[message.datapath.id]
+        switch, port = self._names[message.datapath.id], message.desc
         gone = message.reason == ofproto.OFPPR_DELETE
-        self._failover.says(cell, message.desc.port_no, gone or _is_up(message.datapath, message.desc))
-        if message.reason == ofproto.OFPPR_ADD and interface in self._devices:
-            device = self._devices[interface]
-            attachment = next(a for a in device.attachments if (a.cell, a.port) == (cell, message.desc.port_no))
-            self._spawn(self._reroute, device, attachment)
+        self._failover.says(switch, port.port_no, gone or _is_up(message.datapath, port))
+        if message.reason == ofproto.OFPPR_ADD:
+            self._handovers.port_appeared(switch, port.name.decode(), port.port_no)
 
     def _begin(self) -> None:
         """Requests are answered from when all switches are set, or those that are there; the machine goes on when all are."""
         self._failover.began.wait()
         self._serve_northbound()
+        self._listen_to_the_machine()
         self._failover.all_set.wait()
         flows = self._failover.entries
         self._recorder.write(records.Ready(self._recorder.now(), self._recorder.process, "flows", flows))
@@ -144,18 +145,6 @@ class SliceController(app_manager.OSKenApp):
 
         hub.spawn(guarded)
 
-    def _reroute(self, device: plan.Device, attachment: plan.Attachment) -> None:
-        before = slices.routes(self._plan, self._paths, device.host)
-        self._paths.moved(device.host, attachment)
-        entries = slices.routes(self._plan, self._paths, device.host)
-        left = [entry for entry in before if entry.switch not in {route.switch for route in entries}]
-        entries += slices.slice_entries(self._plan, self._paths, device)
-        self._switches.add(entries)
-        self._sessions.move(device.host)
-        self._switches.remove(left)
-        now = self._recorder.now()
-        self._recorder.write(records.Rerouted(now, "controller", device.host, attachment.cell, len(entries)))
-
     def _serve_northbound(self) -> None:
         from eventlet import greenio, wsgi  # after the hub is patched
 
@@ -171,6 +160,13 @@ class SliceController(app_manager.OSKenApp):
         )
         listening = greenio.GreenSocket(socket.socket(fileno=int(os.environ["INSITU_NORTHBOUND"])))
         hub.spawn(wsgi.server, listening, serve, log_output=False, debug=False)
+
+    def _listen_to_the_machine(self) -> None:
+        from eventlet import greenio  # after the hub is patched
+
+        if "INSITU_CONTROL" in os.environ:
+            channel = socket.socket(fileno=int(os.environ["INSITU_CONTROL"]))
+            hub.spawn(self._handovers.listen, greenio.GreenSocket(channel))
 
     def _end(self, *_: Any) -> None:
         self._recorder.close()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from insitu.control import Control
 from insitu.processes import Service
 from linux import namespace
 from scenarios import plan as plans
@@ -29,16 +30,17 @@ def expected_statuses(plan: Plan) -> dict[str, int]:
 class ControllerService:
     """One controller at a time. Each has a name, and so a log and records of its own; all have one journal."""
 
-    def __init__(self, plan: Plan, folder: Path) -> None:
+    def __init__(self, plan: Plan, folder: Path, control: Control) -> None:
         nef = next(host for host in plan.hosts if host.role == "nef")
         self._northbound = namespace.listening_socket(nef.name, plans.NORTHBOUND_PORT)
-        self._folder = folder
+        self._folder, self._control = folder, control
         self._started = 0
 
     def start(self) -> Service:
         name = name_of(self._started)
         self._started += 1
         ready, child_ready = os.pipe()
+        channel = self._control.controllers_end()
         told = {
             "INSITU_NAME": name,
             "INSITU_PLAN": str(self._folder / "plan.json"),
@@ -46,18 +48,20 @@ class ControllerService:
             "INSITU_JOURNAL": str(self._folder / "logs" / "controller.journal"),
             "INSITU_NORTHBOUND": str(self._northbound.fileno()),
             "INSITU_READY": str(child_ready),
+            "INSITU_CONTROL": str(channel.fileno()),
         }
         with (self._folder / "logs" / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
                 [sys.executable, *_as_we_are(), "-m", "controller.app"],
                 env=os.environ | told,
-                pass_fds=(self._northbound.fileno(), child_ready),
+                pass_fds=(self._northbound.fileno(), child_ready, channel.fileno()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
         process.returncode = 0  # so that subprocess does not wait for it when it is next used; we do
         os.close(child_ready)
+        channel.close()
         return Service(name, process.pid, ready, None)
 
     def kill(self, service: Service) -> int:

@@ -18,7 +18,9 @@ from pathlib import Path
 from edge_nodes import clock
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
+from insitu.control import Control
 from insitu.controller_service import ControllerService, expected_statuses
+from insitu.handovers import Handovers, prepared_at
 from insitu.processes import Channel, ProcessError, Service
 from insitu.services import run_devices, run_traffic, serve_library
 from linux import namespace
@@ -58,7 +60,8 @@ class Run:
         """Everything from the first process to the last record. Raises ProcessError when the run cannot go on."""
         self._phase("network")
         network = Network(self.plan)
-        self._controllers = ControllerService(self.plan, self.folder)
+        control = Control()
+        self._controllers = ControllerService(self.plan, self.folder, control)
         self._controller = self._controllers.start()
         network.start()
         self._phase("controller")
@@ -81,7 +84,7 @@ class Run:
         self.recorder.write(records.Started(origin, "machine"))
         processes.start([*libraries, *workers], origin)
         losses = fidelity.Losses(self.plan)
-        self._follow_the_plan(network, origin)
+        self._follow_the_plan(network, control, origin)
         self._phase("end")
         self.statuses |= processes.finish([s for s in workers if s.name not in self.statuses], DRAIN_S)
         for lost in losses.events():
@@ -147,10 +150,10 @@ class Run:
                 self.recorder.write(records.Setting(self.recorder.now(), end.node, end.interface, *reading))
         self.recorder.write(records.Checked(self.recorder.now(), end.node, end.interface, len(readings)))
 
-    def _follow_the_plan(self, network: Network, origin: int) -> None:
+    def _follow_the_plan(self, network: Network, control: Control, origin: int) -> None:
         """Handovers, faults, changes of links and samples at their times; a process that dies ends the run."""
         # At one time the sample comes first: the others keep this process busy for a while
-        plan, usage = self.plan, LinkUsage(self.plan)
+        plan, usage, handovers = self.plan, LinkUsage(self.plan), Handovers(network, control, self.recorder)
         samples = range(plan.sample_interval_ns, plan.duration_ns + 1, plan.sample_interval_ns)
         for at in samples:
             self._note(at, 0, partial(self._sample, usage))
@@ -159,9 +162,9 @@ class Run:
         for fault in plan.faults:
             self._note(fault.time_ns, 2, partial(self._fail, network, fault))
         for device in plan.devices:
-            for place, attachment in enumerate(device.attachments):
-                if place:
-                    self._note(attachment.time_ns, 3, partial(self._hand_over, network, device, place))
+            for place, attachment in enumerate(device.attachments[1:], 1):
+                self._note(attachment.time_ns, 3, partial(self._hand_over, handovers, device, place))
+                self._note(prepared_at(device, place), 4, partial(self._prepare, handovers, device, place))
         while self._agenda:
             at, _, _, action = heapq.heappop(self._agenda)
             time.sleep(max(0, origin + at - time.monotonic_ns()) / SECOND)
@@ -207,11 +210,13 @@ class Run:
         """Has the switches look at their connections to the controller until each has had the time for one."""
         openvswitch.nudge()
         if at < until:
-            self._note(at + NUDGE_NS, 4, partial(self._connect, until))
+            self._note(at + NUDGE_NS, 5, partial(self._connect, until))
 
-    def _hand_over(self, network: Network, device: Device, place: int, _: int) -> None:
-        network.hand_over(device, place)
-        self.recorder.write(records.Handover(self.recorder.now(), device.host, device.attachments[place].cell))
+    def _prepare(self, handovers: Handovers, device: Device, place: int, _: int) -> None:
+        handovers.prepare(device, place)
+
+    def _hand_over(self, handovers: Handovers, device: Device, place: int, _: int) -> None:
+        handovers.carry_out(device, place)
 
     def _stop_if_one_died(self, at: int) -> None:
         self.statuses |= processes.ended([s for s in self.services if s.name not in self.statuses])

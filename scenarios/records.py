@@ -285,9 +285,14 @@ class SessionEnded(Event, frozen=True):
 
 
 class Handover(Event, frozen=True):
-    """The device's port moved to another cell."""
+    """The device's port moved to another cell; for `away_ns` before it was at none.
+
+    It was `prepared` when its routes led there before. Then these ns are the interruption; else it lasts until `Rerouted`.
+    """
 
     cell: str
+    prepared: bool
+    away_ns: int
 
 
 class Rerouted(Event, frozen=True):

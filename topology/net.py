@@ -115,14 +115,16 @@ class Network(mininet.net.Mininet):
         self._root.request(messages)
 
     def hand_over(self, device: Device, place: int) -> None:
-        """Moves a device's port to the switch of its attachment number `place`; its queues are set anew there."""
+        """Moves a device's port to the switch of its attachment number `place`, with its queues and what waits in them."""
         before, after = device.attachments[place - 1], device.attachments[place]
-        port = (
-            f"add-port {after.cell} {device.interface} -- set Interface {device.interface} ofport_request={after.port}"
+        openvswitch.transact(
+            [
+                f"--id=@port get Port {device.interface}",
+                f"remove Bridge {before.cell} ports @port",
+                f"add Bridge {after.cell} ports @port",
+                f"set Interface {device.interface} ofport_request={after.port}",
+            ]
         )
-        openvswitch.transact([f"del-port {before.cell} {device.interface}", port])
-        end = next(end for end in self._switch_ends() if end.interface == device.interface)
-        self._root.request(tree.sending(end, socket.if_nametoindex(end.interface)))
 
     def change(self, change: Change) -> tuple[End, list[tree.Reading]]:
         """Gives an end of a link another shape, packets and classes as they are; gives every setting as read back."""
@@ -189,6 +191,10 @@ class Network(mininet.net.Mininet):
             commands.append(
                 f"add-port {end.node} {end.interface} -- set Interface {end.interface} ofport_request={end.port}"
             )
+        moving = [device.interface for device in self.plan.devices if len(device.attachments) > 1]
+        if moving:
+            # Else it would delete their queues when another bridge takes them
+            commands += ["--id=@ours create QoS type=linux-noop", *(f"set Port {port} qos=@ours" for port in moving)]
         openvswitch.transact(commands)
 
     def _shape_and_raise(self) -> None:
