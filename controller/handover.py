@@ -90,11 +90,8 @@ class Handovers:
             self._sessions.move(device)
         else:
             parting = {entry.switch for entry in old_routes}
-            ahead = [
-                self._from_above(entry)
-                for entry in self._routes(handover)
-                if entry.switch not in parting and self._paths.up(entry.switch)
-            ]
+            below = [entry for entry in self._routes(handover) if entry.switch not in parting]
+            ahead = [self._from_above(entry) for entry in below if self._paths.up(entry.switch)]
             self._switches.add([*ahead, *self._slices(handover)])
             self._sessions.move(device, lambda: self._let_it_move(handover, old_routes))
             self._switches.add(self._routes(handover))
