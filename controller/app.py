@@ -12,21 +12,25 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3  # isort: skip - it patches sockets
+from msgspec import Raw
+
 from controller import policies
 from controller.classes import Classes
 from controller.failover import Changed, Failover
 from controller.handover import Handovers
+from controller.journal import Journal
+from controller.northbound.application import Application
 from controller.northbound.northbound import application
 from controller.paths import Paths
 from controller.readback import Readback
 from controller.sessions import Sessions
 from controller.switches import Switches
-from linux import namespace
+from linux import namespace, tree
 from linux.netlink import Netlink
 from scenarios import plan, records
 
@@ -45,16 +49,24 @@ class SliceController(app_manager.OSKenApp):
         self._paths = Paths(self._plan)
         self._recorder = records.Recorder(events, os.environ["INSITU_NAME"], at_once=True)
         self._switches = Switches(hub.Event)
+        self._journal = Journal(Path(os.environ["INSITU_JOURNAL"]))
+        found, netlink = self._journal.found, Netlink()
+        classes = Classes(self._plan, netlink, socket.if_nametoindex)
         self._sessions = Sessions(
             self._plan,
             self._paths,
             policies.slicing(self._plan.policies.slicing, file.parent),
             self._switches,
-            Classes(self._plan, Netlink(), socket.if_nametoindex),
+            classes,
             self._recorder,
             hub,
             views=events.parent / "logs",
+            journal=self._journal.write,
         )
+        if not self._journal.is_new:
+            kept = self._sessions.restore(found)
+            classes.restore(kept, lambda index: tree.sessions(index, netlink))
+        self._northbound = self._make_northbound(found.resources)
         self._handovers = Handovers(self._plan, self._paths, self._switches, self._sessions, self._recorder, hub)
         self._names = {switch.dpid: switch.name for switch in self._plan.switches}
         self._ports: dict[int, dict[int, bool]] = {}  # of switches that are about to be connected
@@ -74,9 +86,12 @@ class SliceController(app_manager.OSKenApp):
 
     @handler.set_ev_cls(ofp_event.EventOFPPortDescStatsReply, handler.CONFIG_DISPATCHER)
     def _described(self, event: Any) -> None:
-        """Asked for by os-ken itself, before a switch counts as connected."""
+        """Asked for by os-ken itself, before a switch counts as connected. Where devices are shows in its ports too."""
         ports = self._ports.setdefault(event.msg.datapath.id, {})
         ports |= {port.port_no: _is_up(event.msg.datapath, port) for port in event.msg.body}
+        if not self._failover.began.is_set():
+            for port in event.msg.body:
+                self._handovers.is_at(self._names[event.msg.datapath.id], port.name.decode(), port.port_no)
 
     @handler.set_ev_cls(ofp_event.EventOFPStateChange, [handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER])
     def _state_changed(self, event: Any) -> None:
@@ -120,6 +135,9 @@ class SliceController(app_manager.OSKenApp):
     def _begin(self) -> None:
         """Requests are answered from when all switches are set, or those that are there; the machine goes on when all are."""
         self._failover.began.wait()
+        self._sessions.reroute(
+            self._paths.down
+        )  # those of a controller that was killed: paths may have changed meanwhile
         self._serve_northbound()
         self._listen_to_the_machine()
         self._failover.all_set.wait()
@@ -145,11 +163,9 @@ class SliceController(app_manager.OSKenApp):
 
         hub.spawn(guarded)
 
-    def _serve_northbound(self) -> None:
-        from eventlet import greenio, wsgi  # after the hub is patched
-
+    def _make_northbound(self, found: Mapping[str, Raw]) -> Application:
         nef = next(host.name for host in self._plan.hosts if host.role == "nef")
-        serve = application(
+        return application(
             self._plan,
             self._sessions,
             open_socket=lambda: _socket_at(nef),
@@ -157,9 +173,15 @@ class SliceController(app_manager.OSKenApp):
             delivered=lambda *_: None,
             now=self._recorder.now,
             calendar_ns=time.time_ns() - time.monotonic_ns(),
+            journal=self._journal.write,
+            found=found,
         )
+
+    def _serve_northbound(self) -> None:
+        from eventlet import greenio, wsgi  # after the hub is patched
+
         listening = greenio.GreenSocket(socket.socket(fileno=int(os.environ["INSITU_NORTHBOUND"])))
-        hub.spawn(wsgi.server, listening, serve, log_output=False, debug=False)
+        hub.spawn(wsgi.server, listening, self._northbound, log_output=False, debug=False)
 
     def _listen_to_the_machine(self) -> None:
         from eventlet import greenio  # after the hub is patched

@@ -59,6 +59,13 @@ class Handovers:
             elif what == "execute":
                 self._under_way[about["device"]].executed.set()
 
+    def is_at(self, switch: str, interface: str, port: int) -> None:
+        """A switch has a port, as it says when it connects: a device may have moved while there was no controller."""
+        if interface in self._ports:
+            device = self._ports[interface]
+            at = next(a for a in device.attachments if (a.cell, a.port) == (switch, port))
+            self._paths.moved(device.host, at)
+
     def port_appeared(self, switch: str, interface: str, port: int) -> None:
         """A switch has a port that it did not have."""
         if interface not in self._ports:
