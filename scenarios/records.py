@@ -303,6 +303,20 @@ class Rerouted(Event, frozen=True):
     flows: int
 
 
+class Fault(Event, frozen=True):
+    """The thing called `node` went down, or came back."""
+
+    of: Literal["link", "switch", "controller"]
+    up: bool
+
+
+class Failover(Event, frozen=True):
+    """The controller's flows lead over what is up, all of them confirmed by barriers: which links are down, entries changed."""
+
+    down: str  # names, with spaces
+    flows: int
+
+
 class Changed(Event, frozen=True):
     """What the node sends by a link takes another way from now on."""
 
@@ -412,6 +426,8 @@ AnyEvent = (
     | SessionEnded
     | Handover
     | Rerouted
+    | Fault
+    | Failover
     | Changed
     | LinkUse
     | LinkTotal
@@ -427,9 +443,10 @@ AnyEvent = (
 class Recorder:
     """Writes one process's events to `folder/<process>.jsonl`."""
 
-    def __init__(self, folder: Path, process: str) -> None:
+    def __init__(self, folder: Path, process: str, *, at_once: bool = False) -> None:
+        """`at_once`: each event is in the file when `write` returns, also when the process is killed then."""
         self.process = process
-        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("xb")
+        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("xb", buffering=0 if at_once else -1)
         self._encoder = msgspec.json.Encoder()
         self._count = 0
 
@@ -445,6 +462,13 @@ class Recorder:
     def close(self) -> None:
         self._file.write(self._encoder.encode(Ended(self.now(), self.process, self._count)) + b"\n")
         self._file.close()
+
+
+def end(folder: Path, process: str) -> None:
+    """Ends the records of a process that was killed as planned, and that wrote each event at once."""
+    with (folder / f"{process}.jsonl").open("r+b") as file:
+        count = file.read().count(b"\n")
+        file.write(msgspec.json.encode(Ended(Recorder.now(), process, count)) + b"\n")
 
 
 class RecordsError(Exception):

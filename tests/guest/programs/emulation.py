@@ -9,7 +9,7 @@ from typing import Any
 
 from insitu import processes
 from insitu.control import Control
-from insitu.guest import start_controller
+from insitu.controller_service import ControllerService
 from insitu.processes import Service
 from scenarios import plan as plans
 from scenarios.plan import Plan
@@ -29,7 +29,7 @@ def emulation(plan: Plan, control: Control | None = None) -> Iterator[tuple[Netw
     for name in ("events", "logs"):
         (OUT / name).mkdir(exist_ok=True)
     network = Network(plan)
-    controller = start_controller(plan, OUT, control or Control())
+    controller = ControllerService(plan, OUT, control or Control()).start()
     network.start()
     processes.wait_until_ready([controller], openvswitch.nudge)
     yield network, controller
