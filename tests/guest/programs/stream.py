@@ -1,4 +1,7 @@
-"""A numbered UDP stream from host to host, and when each datagram of it arrived: an interruption as seen from outside."""
+"""A numbered UDP stream and a TCP transfer from host to host, and when what arrived came: an interruption seen from outside.
+
+Both come from a library's port, so that they are in the session of a download from there, where one is.
+"""
 
 import socket
 import struct
@@ -7,10 +10,12 @@ import time
 from typing import NamedTuple
 
 from linux import namespace
+from scenarios.plan import LIBRARY_PORT
 from topology.net import Network
 
 INTERVAL_NS = 1_000_000
 PORT = 9001
+_SECOND = 10**9
 _NUMBER = struct.Struct("=I")
 
 
@@ -30,6 +35,7 @@ class Stream:
         self._receiver, self._sender = _socket(target), _socket(source)
         self._receiver.bind(("0.0.0.0", PORT))
         self._receiver.settimeout(2.0)
+        self._sender.bind(("0.0.0.0", LIBRARY_PORT))
         self._sender.connect((network.get(target).IP(), PORT))
         self._sent: list[int] = []
         self._ending = False
@@ -82,6 +88,51 @@ def interruption(arrivals: Arrivals, began: int) -> dict[str, float]:
     }
 
 
-def _socket(host: str) -> socket.socket:
+class Transfer:
+    """As much as TCP can carry, from when it is made until it is ended."""
+
+    def __init__(self, network: Network, source: str, target: str) -> None:
+        listener = _socket(source, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("0.0.0.0", LIBRARY_PORT))
+        listener.listen()
+        self._receiver = _socket(target, socket.SOCK_STREAM)
+        self._receiver.connect((network.get(source).IP(), LIBRARY_PORT))
+        self._sender, _ = listener.accept()
+        listener.close()
+        self._ending = False
+        self._came: list[tuple[int, int]] = []
+        self._threads = [threading.Thread(target=work) for work in (self._receive, self._send)]
+        for thread in self._threads:
+            thread.start()
+
+    def end(self) -> list[tuple[int, int]]:
+        """When something came, ns, and how many bytes."""
+        self._ending = True
+        for thread in self._threads:
+            thread.join()
+        self._receiver.close()
+        return self._came
+
+    def _send(self) -> None:
+        while not self._ending:
+            self._sender.sendall(bytes(1 << 16))
+        self._sender.close()
+
+    def _receive(self) -> None:
+        while data := self._receiver.recv(1 << 20):
+            self._came.append((time.monotonic_ns(), len(data)))
+
+
+def goodput(came: list[tuple[int, int]], began: int) -> dict[str, float]:
+    """The longest time without a byte after `began`, and what was missing in the first second beside the second half of it."""
+    times = [began, *(at for at, _ in came if at >= began)]
+    silences = [after - before for before, after in zip(times, times[1:], strict=False)]
+    first = sum(size for at, size in came if 0 <= at - began < _SECOND)
+    later = 2 * sum(size for at, size in came if _SECOND // 2 <= at - began < _SECOND)
+    return {"silent_ms": max(silences) / 1e6, "missed_ms": 1e3 * (later - first) / later, "mbit_s": later * 8 / 1e6}
+
+
+def _socket(host: str, kind: int = socket.SOCK_DGRAM) -> socket.socket:
     with namespace.inside(host):
-        return socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        return socket.socket(socket.AF_INET, kind)
