@@ -120,8 +120,8 @@ class Failover:
         return Changed(self._paths.down, flows)
 
     def send(self, carry_out: Callable[[Collection[Entry]], None], entries: Collection[Entry]) -> int:
-        """A switch that is not connected, or no more, is set anew when it comes. Raises SwitchError when one refuses."""
-        connected = self._switches.connected_ones({entry.switch for entry in entries})
+        """A switch that is not connected, not set yet, or gone meanwhile is set anew. Raises SwitchError when one refuses."""
+        connected = self._switches.connected_ones({entry.switch for entry in entries} - self._coming.keys())
         entries = [entry for entry in entries if entry.switch in connected]
         try:
             carry_out(entries)

@@ -40,13 +40,19 @@ class Ended(Line, frozen=True):
 
 
 class Known(Line, frozen=True):
-    """What the northbound has to know of a resource to answer for it; without content it is forgotten."""
+    """What the northbound has to know of a resource to answer for it."""
 
     id: str
-    content: msgspec.Raw | None
+    content: msgspec.Raw
 
 
-AnyLine = Numbered | Written | Ended | Known
+class Forgotten(Line, frozen=True):
+    """There is no such resource any more."""
+
+    id: str
+
+
+AnyLine = Numbered | Written | Ended | Known | Forgotten
 
 
 class JournalError(Exception):
@@ -69,10 +75,10 @@ class State:
                 self.sessions[session.request.id] = line
             case Ended(id):
                 self.sessions.pop(id, None)
-            case Known(id, None):
-                self.resources.pop(id, None)
-            case Known(id, content) if content is not None:
+            case Known(id, content):
                 self.resources[id] = content
+            case Forgotten(id):
+                self.resources.pop(id, None)
 
 
 def state(lines: Iterable[AnyLine]) -> State:

@@ -20,7 +20,7 @@ from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.control import Control
 from insitu.controller_service import ControllerService, expected_statuses
-from insitu.handovers import Handovers, prepared_at
+from insitu.handovers import Handovers, Move, moves_by_time, prepared_at
 from insitu.processes import Channel, ProcessError, Service
 from insitu.services import run_devices, run_traffic, serve_library
 from linux import namespace, tree
@@ -161,9 +161,9 @@ class Run:
             self._note(change.time_ns, 1, partial(self._change, network, change))
         for fault in plan.faults:
             self._note(fault.time_ns, 2, partial(self._fail, network, fault))
-        for device in plan.devices:
-            for place, attachment in enumerate(device.attachments[1:], 1):
-                self._note(attachment.time_ns, 3, partial(self._hand_over, handovers, device, place))
+        for at, moves in moves_by_time(plan).items():
+            self._note(at, 3, partial(self._hand_over, handovers, moves))
+            for device, place in moves:
                 self._note(prepared_at(device, place), 4, partial(self._prepare, handovers, device, place))
         while self._agenda:
             at, _, _, action = heapq.heappop(self._agenda)
@@ -215,8 +215,8 @@ class Run:
     def _prepare(self, handovers: Handovers, device: Device, place: int, _: int) -> None:
         handovers.prepare(device, place)
 
-    def _hand_over(self, handovers: Handovers, device: Device, place: int, _: int) -> None:
-        handovers.carry_out(device, place)
+    def _hand_over(self, handovers: Handovers, moves: list[Move], _: int) -> None:
+        handovers.carry_out(moves)
 
     def _stop_if_one_died(self, at: int) -> None:
         self.statuses |= processes.ended([s for s in self.services if s.name not in self.statuses])

@@ -1,14 +1,30 @@
 """The machine's part of handovers: tells the controller in time, and moves ports at their times."""
 
-from insitu.control import Control
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+
+from insitu.control import Control, Done
 from scenarios import records
-from scenarios.plan import Device
+from scenarios.plan import Device, Plan
 from topology.net import Network
 
 # So long before its time the controller is told of a handover: enough for two decisions of the dearest policy, 20 ms each (one may
 # be under way), and for barriers. A source gNB too prepares between a measurement report and its command to the UE.
 PREPARATION_NS = 50_000_000
 EXECUTION_LIMIT_S = 0.02  # for the controller's answer; then the port moves all the same
+
+
+Move = tuple[Device, int]  # to its attachment of that number
+
+
+def moves_by_time(plan: Plan) -> dict[int, list[Move]]:
+    """All handovers of a plan; those of one time are one."""
+    moves: dict[int, list[Move]] = defaultdict(list)
+    for device in plan.devices:
+        for place, attachment in enumerate(device.attachments[1:], 1):
+            moves[attachment.time_ns].append((device, place))
+    return moves
 
 
 def prepared_at(device: Device, place: int) -> int:
@@ -26,13 +42,21 @@ class Handovers:
     def prepare(self, device: Device, place: int) -> None:
         self._control.ask("prepare", device.host, place)
 
-    def carry_out(self, device: Device, place: int) -> None:
-        """Moves the port, when packets are led to the new cell if the controller is prepared, and now if it is not."""
-        prepared = self._control.is_done("prepared", device.host, place)
-        if prepared:
+    def carry_out(self, moves: Sequence[Move]) -> None:
+        """Moves ports, all at once: when packets are led to their new cells if the controller is prepared, and now if not."""
+        ready = [move for move in moves if self._is_done("prepared", move)]
+        for device, place in ready:
             self._control.ask("execute", device.host, place)
-            prepared = self._control.is_done("executed", device.host, place, EXECUTION_LIMIT_S)
+        end = time.monotonic() + EXECUTION_LIMIT_S
+        led = [self._is_done("executed", move, end) for move in ready]
         began = self._recorder.now()
-        self._network.hand_over(device, place)
-        now, cell = self._recorder.now(), device.attachments[place].cell
-        self._recorder.write(records.Handover(now, device.host, cell, prepared, now - began))
+        self._network.hand_over(moves)
+        now = self._recorder.now()
+        for device, place in moves:
+            prepared = (device, place) in ready and led[ready.index((device, place))]
+            event = records.Handover(now, device.host, device.attachments[place].cell, prepared, now - began)
+            self._recorder.write(event)
+
+    def _is_done(self, what: Done, move: Move, end: float = 0) -> bool:
+        device, place = move
+        return self._control.is_done(what, device.host, place, max(0, end - time.monotonic()))

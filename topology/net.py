@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,17 +114,18 @@ class Network(mininet.net.Mininet):
             messages += [set_to(socket.if_nametoindex(e.interface), e.interface) for e in ends if e.port]
         self._root.request(messages)
 
-    def hand_over(self, device: Device, place: int) -> None:
-        """Moves a device's port to the switch of its attachment number `place`, with its queues and what waits in them."""
-        before, after = device.attachments[place - 1], device.attachments[place]
-        openvswitch.transact(
-            [
-                f"--id=@port get Port {device.interface}",
-                f"remove Bridge {before.cell} ports @port",
-                f"add Bridge {after.cell} ports @port",
+    def hand_over(self, moves: Sequence[tuple[Device, int]]) -> None:
+        """Moves devices' ports, each to the switch of the attachment of that number, with its queues and what waits in them."""
+        commands = []
+        for number, (device, place) in enumerate(moves):
+            before, after = device.attachments[place - 1], device.attachments[place]
+            commands += [
+                f"--id=@port{number} get Port {device.interface}",
+                f"remove Bridge {before.cell} ports @port{number}",
+                f"add Bridge {after.cell} ports @port{number}",
                 f"set Interface {device.interface} ofport_request={after.port}",
             ]
-        )
+        openvswitch.transact(commands)
 
     def change(self, change: Change) -> tuple[End, list[tree.Reading]]:
         """Gives an end of a link another shape, packets and sessions' classes as they are; gives every setting as read back."""

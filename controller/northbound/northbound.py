@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from msgspec import Raw
 
-from controller.journal import AnyLine, Known
+from controller.journal import AnyLine, Forgotten, Known
 from controller.northbound import memory
 from controller.northbound.application import Application, Route
 from controller.northbound.directory import Directory
@@ -56,7 +56,7 @@ def application(
     def keep(resource: Resource) -> None:
         journal(Known(resource.id, memory.encoded(resource)))
 
-    resources = Resources(sessions, notify, now, calendar_ns, keep, lambda id: journal(Known(id, None)))
+    resources = Resources(sessions, notify, now, calendar_ns, keep, lambda id: journal(Forgotten(id)))
     for content in found.values():
         resources.restore(memory.decoded(content, sessions, now()))
     qod = QualityOnDemand(directory, profiles, sessions, resources)

@@ -45,7 +45,7 @@ class Moving:
             self._handovers.prepare(self._rover, self._place)
         time.sleep(PREPARATION_NS / 1e9)
         began = time.monotonic_ns()
-        self._handovers.carry_out(self._rover, self._place)
+        self._handovers.carry_out([(self._rover, self._place)])
         return began
 
     def reserve(self, device: str, rate_bps: int) -> dict[str, Any]:

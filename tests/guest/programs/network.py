@@ -50,7 +50,7 @@ def handover(network: Network, device: str) -> dict[str, Any]:
     time.sleep(0.5)
     client = network.get("central").popen(f"iperf3 -c {network.get(device).IP()} -p 9000 -n 20M -J")
     time.sleep(0.5)
-    network.hand_over(planned, 1)
+    network.hand_over([(planned, 1)])
     report = json.loads(client.communicate()[0])
     server.wait()
     return {
