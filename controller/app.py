@@ -99,9 +99,9 @@ class SliceController(app_manager.OSKenApp):
         """Asked for by os-ken itself, before a switch counts as connected. Where devices are shows in its ports too."""
         ports = self._ports.setdefault(event.msg.datapath.id, {})
         ports |= {port.port_no: _is_up(event.msg.datapath, port) for port in event.msg.body}
-        if not self._failover.began.is_set():
-            for port in event.msg.body:
-                self._handovers.is_at(self._names[event.msg.datapath.id], port.name.decode(), port.port_no)
+        note = self._handovers.port_appeared if self._failover.began.is_set() else self._handovers.is_at
+        for port in event.msg.body:
+            note(self._names[event.msg.datapath.id], port.name.decode(), port.port_no)
 
     @handler.set_ev_cls(ofp_event.EventOFPStateChange, [handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER])
     def _state_changed(self, event: Any) -> None:

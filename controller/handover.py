@@ -32,8 +32,10 @@ class _Handover:
     def attachment(self) -> Attachment:
         return self.device.attachments[self.place]
 
-    def leads_to(self, switch: str, port: int) -> bool:
-        return (self.attachment.cell, self.attachment.port) == (switch, port)
+    def release(self) -> None:
+        """The device is there."""
+        self.executed.set()
+        self.arrived.set()
 
 
 class Handovers:
@@ -57,6 +59,7 @@ class Handovers:
         self._add, self._remove, self._new_event, self._spawn = add, remove, new_event, spawn
         self._devices = {device.host: device for device in plan.devices}
         self._ports = {device.interface: device for device in plan.devices}
+        self._places = dict.fromkeys(self._devices, 0)  # at which of its attachments each device is
         self._under_way: dict[str, _Handover] = {}  # the last of each device
         self._answer: Callable[[bytes], None] = lambda line: None
 
@@ -67,36 +70,38 @@ class Handovers:
             ((what, about),) = json.loads(line).items()
             if what == "execute":
                 self._under_way[about["device"]].executed.set()
-            elif not self._has_come_to(**about):
+            elif about["place"] > self._places[about["device"]]:  # else the port was faster than these words
                 self._begin(_Handover(self._devices[about["device"]], about["place"], self._new_event))
 
     def is_at(self, switch: str, interface: str, port: int) -> None:
         """A switch has a port, as it says when it connects: a device may have moved while there was no controller."""
         if interface in self._ports:
             device = self._ports[interface]
-            at = next(a for a in device.attachments if (a.cell, a.port) == (switch, port))
-            self._paths.moved(device.host, at)
+            self._places[device.host] = place = _place(device, switch, port)
+            self._paths.moved(device.host, device.attachments[place])
 
     def port_appeared(self, switch: str, interface: str, port: int) -> None:
-        """A switch has a port that it did not have."""
+        """A switch has a port that it did not have, or had before it was gone."""
         if interface not in self._ports:
             return
         device = self._ports[interface]
+        place = _place(device, switch, port)
+        if self._places[device.host] == place:
+            return
+        self._places[device.host] = place
         handover = self._under_way.get(device.host)
-        if handover is None or handover.completed.is_set() or not handover.leads_to(switch, port):
-            possible = (_Handover(device, place, self._new_event) for place in range(len(device.attachments)))
-            handover = next(one for one in possible if one.leads_to(switch, port))
-            handover.arrived.set()
+        if handover and handover.place == place:
+            handover.release()
+        else:
+            handover = _Handover(device, place, self._new_event)
+            handover.release()
             self._begin(handover)
-        handover.executed.set()
-        handover.arrived.set()
-
-    def _has_come_to(self, device: str, place: int) -> bool:
-        """Its port may have been faster than the machine's word, when neither was heard for a while."""
-        return device in self._under_way and self._under_way[device].place >= place
 
     def _begin(self, handover: _Handover) -> None:
+        """Whatever has become of the one before, it is over."""
         before = self._under_way.get(handover.device.host)
+        if before:
+            before.release()
         self._under_way[handover.device.host] = handover
         self._spawn(self._follow, handover, before)
 
@@ -155,3 +160,8 @@ class Handovers:
 
     def _tell(self, what: str, handover: _Handover) -> None:
         self._answer(json.dumps({what: {"device": handover.device.host, "place": handover.place}}).encode() + b"\n")
+
+
+def _place(device: Device, switch: str, port: int) -> int:
+    """Which attachment is at a port of a switch: each has a port of its own."""
+    return next(n for n, entry in enumerate(device.attachments) if (entry.cell, entry.port) == (switch, port))

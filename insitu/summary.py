@@ -91,26 +91,32 @@ def _slice(name: str, events: Sequence[records.AnyEvent]) -> dict[str, int]:
 
 
 def _handovers(events: Sequence[records.AnyEvent]) -> dict[str, Any]:
-    """`interruption_ms`: from when the port left the old cell until it was at the new one and packets were led there."""
-    led: dict[tuple[str, str], list[int]] = defaultdict(list)
+    """`interruption_ms`: from when the port left the old cell until it was at the new one and packets were led there; of those that
+    a controller followed."""
+    led: dict[str, int] = {}  # of each device: when packets were last led to a new cell
+    away: dict[str, records.Handover] = {}  # and its last handover, while no controller has followed it
+    interruptions, count, prepared = [], 0, 0
     for event in events:
-        if isinstance(event, records.Rerouted):
-            led[event.device, event.cell].append(event.t)
-    done = [event for event in events if isinstance(event, records.Handover)]
-    interruptions = []
-    for event in done:
-        left = event.t - event.away_ns
-        if event.prepared:
-            interruptions.append(event.away_ns / 1e6)
-        elif later := [t for t in led[event.node, event.cell] if t >= left]:
-            interruptions.append((max(event.t, later[0]) - left) / 1e6)
+        if isinstance(event, records.Handover):
+            count += 1
+            prepared += event.prepared
+            away.pop(event.node, None)
+            if event.prepared or led.get(event.node, 0) > event.t - event.away_ns:
+                interruptions.append(event.away_ns / 1e6)
+            else:
+                away[event.node] = event
+        elif isinstance(event, records.Rerouted):
+            led[event.device] = event.t
+            if event.device in away and away[event.device].cell == event.cell:
+                left = away.pop(event.device)
+                interruptions.append((event.t - left.t + left.away_ns) / 1e6)
     return {
-        "count": len(done),
-        "prepared": sum(event.prepared for event in done),
-        "never_led": len(done) - len(interruptions),
+        "count": count,
+        "prepared": prepared,
+        "unmeasured": count - len(interruptions),
         "interruption_ms": {
-            "p50": round(float(np.percentile(interruptions, 50)), 3) if interruptions else None,
-            "max": round(max(interruptions), 3) if interruptions else None,
+            "p50": round(float(np.percentile(interruptions, 50)), 3) if interruptions else 0,
+            "max": round(max(interruptions, default=0), 3),
         },
     }
 

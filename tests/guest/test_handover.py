@@ -196,5 +196,5 @@ def test_a_download_goes_on_where_it_was(passed: tuple[dict[str, Any], pl.DataFr
 
 def test_the_summary_has_the_interruption(passed: tuple[dict[str, Any], pl.DataFrame]) -> None:
     handovers = passed[0]["handovers"]
-    assert (handovers["count"], handovers["prepared"], handovers["never_led"]) == (1, 1, 0)
+    assert (handovers["count"], handovers["prepared"], handovers["unmeasured"]) == (1, 1, 0)
     assert 0 < handovers["interruption_ms"]["max"] < TARGET_MS
