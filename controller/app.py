@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ class SliceController(app_manager.OSKenApp):
         self._sessions = Sessions(
             self._plan,
             self._paths,
-            policies.slicing(self._plan.policies.slicing, file.parent),
+            policies.slicing(self._plan.policies.slicing, file.parent / plan.OWN_POLICIES),
             self._switches,
             classes,
             self._recorder,
@@ -67,7 +68,6 @@ class SliceController(app_manager.OSKenApp):
             kept = self._sessions.restore(found)
             classes.restore(kept, lambda index: tree.sessions(index, netlink))
         self._northbound = self._make_northbound(found.resources)
-        self._handovers = Handovers(self._plan, self._paths, self._switches, self._sessions, self._recorder, hub)
         self._names = {switch.dpid: switch.name for switch in self._plan.switches}
         self._ports: dict[int, dict[int, bool]] = {}  # of switches that are about to be connected
         self._readback = Readback(hub.Event)
@@ -80,6 +80,16 @@ class SliceController(app_manager.OSKenApp):
             hub,
             self._spawn,
             self._changed,
+        )
+        self._handovers = Handovers(
+            self._plan,
+            self._paths,
+            partial(self._failover.send, self._switches.add),
+            partial(self._failover.send, self._switches.remove),
+            self._sessions,
+            self._recorder,
+            hub.Event,
+            self._spawn,
         )
         hub.spawn(self._begin)
         signal.signal(signal.SIGTERM, self._end)

@@ -116,10 +116,10 @@ class Failover:
         self._wanted = [normal(entry) for entry in slices.fixed_entries(self._plan, self._paths)]
         of_sessions = [normal(entry) for entry in self._of_sessions() if entry.switch in there]
         changed, gone = slices.difference(before, [*self._wanted, *of_sessions])
-        flows = self._send(self._switches.add, changed) + self._send(self._switches.remove, gone)
+        flows = self.send(self._switches.add, changed) + self.send(self._switches.remove, gone)
         return Changed(self._paths.down, flows)
 
-    def _send(self, carry_out: Callable[[Collection[Entry]], None], entries: Collection[Entry]) -> int:
+    def send(self, carry_out: Callable[[Collection[Entry]], None], entries: Collection[Entry]) -> int:
         """A switch that is not connected, not set yet, or gone meanwhile is set anew. Raises SwitchError when one refuses."""
         connected = self._switches.connected_ones({entry.switch for entry in entries} - self._coming.keys())
         entries = [entry for entry in entries if entry.switch in connected]

@@ -9,14 +9,13 @@ A port that comes without a word is followed too, all at once and its route firs
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from controller import slices
 from controller.paths import Paths
 from controller.sessions import Sessions
 from controller.slices import Entry
-from controller.switches import Switches
 from scenarios import records
 from scenarios.plan import Attachment, Device, Plan
 
@@ -26,7 +25,8 @@ class _Handover:
 
     def __init__(self, device: Device, place: int, new_event: Callable[[], Any]) -> None:
         self.device, self.place = device, place
-        self.executed, self.arrived, self.completed = new_event(), new_event(), new_event()
+        self.executed, self.led = new_event(), new_event()
+        self.arrived, self.completed = new_event(), new_event()
 
     @property
     def attachment(self) -> Attachment:
@@ -37,13 +37,24 @@ class _Handover:
 
 
 class Handovers:
-    """All devices' handovers, each in a green thread of its own. `hub` is os-ken's or Ryu's."""
+    """All devices' handovers, each in green threads of its own.
+
+    `add` and `remove` change the tables of all switches that are connected: the others are set anew when they come.
+    """
 
     def __init__(
-        self, plan: Plan, paths: Paths, switches: Switches, sessions: Sessions, recorder: records.Recorder, hub: Any
+        self,
+        plan: Plan,
+        paths: Paths,
+        add: Callable[[Collection[Entry]], object],
+        remove: Callable[[Collection[Entry]], object],
+        sessions: Sessions,
+        recorder: records.Recorder,
+        new_event: Callable[[], Any],
+        spawn: Callable[..., None],
     ) -> None:
-        self._plan, self._paths, self._switches, self._sessions = plan, paths, switches, sessions
-        self._recorder, self._hub = recorder, hub
+        self._plan, self._paths, self._sessions, self._recorder = plan, paths, sessions, recorder
+        self._add, self._remove, self._new_event, self._spawn = add, remove, new_event, spawn
         self._devices = {device.host: device for device in plan.devices}
         self._ports = {device.interface: device for device in plan.devices}
         self._under_way: dict[str, _Handover] = {}  # the last of each device
@@ -54,10 +65,10 @@ class Handovers:
         self._answer = channel.sendall
         for line in channel.makefile("rb"):
             ((what, about),) = json.loads(line).items()
-            if what == "prepare":
-                self._begin(_Handover(self._devices[about["device"]], about["place"], self._hub.Event))
-            elif what == "execute":
+            if what == "execute":
                 self._under_way[about["device"]].executed.set()
+            elif not self._has_come_to(**about):
+                self._begin(_Handover(self._devices[about["device"]], about["place"], self._new_event))
 
     def is_at(self, switch: str, interface: str, port: int) -> None:
         """A switch has a port, as it says when it connects: a device may have moved while there was no controller."""
@@ -73,61 +84,68 @@ class Handovers:
         device = self._ports[interface]
         handover = self._under_way.get(device.host)
         if handover is None or handover.completed.is_set() or not handover.leads_to(switch, port):
-            possible = (_Handover(device, place, self._hub.Event) for place in range(len(device.attachments)))
+            possible = (_Handover(device, place, self._new_event) for place in range(len(device.attachments)))
             handover = next(one for one in possible if one.leads_to(switch, port))
             handover.arrived.set()
             self._begin(handover)
         handover.executed.set()
         handover.arrived.set()
 
+    def _has_come_to(self, device: str, place: int) -> bool:
+        """Its port may have been faster than the machine's word, when neither was heard for a while."""
+        return device in self._under_way and self._under_way[device].place >= place
+
     def _begin(self, handover: _Handover) -> None:
         before = self._under_way.get(handover.device.host)
         self._under_way[handover.device.host] = handover
-        self._hub.spawn(self._follow, handover, before)
+        self._spawn(self._follow, handover, before)
 
     def _follow(self, handover: _Handover, before: _Handover | None) -> None:
         if before:
             before.completed.wait()
-        device = handover.device.host
+        device, ahead = handover.device.host, list[Entry]()
         old_routes, old_slices = self._routes(handover), self._slices(handover)
         self._paths.moved(device, handover.attachment)
-        if handover.arrived.is_set():
-            self._switches.add([*self._routes(handover), *self._slices(handover)])
-            self._note_that_it_leads_there(handover)
-            self._sessions.move(device)
-        else:
+        self._spawn(self._lead, handover, old_routes)
+        if not handover.arrived.is_set():
             parting = {entry.switch for entry in old_routes}
             below = [entry for entry in self._routes(handover) if entry.switch not in parting]
             ahead = [self._from_above(entry) for entry in below if self._paths.up(entry.switch)]
-            self._switches.add([*ahead, *self._slices(handover)])
-            self._sessions.move(device, lambda: self._let_it_move(handover, old_routes))
-            self._switches.add(self._routes(handover))
-            self._switches.remove(ahead)
+        self._add([*ahead, *self._slices(handover)])
+        self._sessions.move(device, lambda: self._let_it_move(handover))
+        handover.led.wait()
+        self._add(self._routes(handover))
+        self._remove(ahead)
         for old, new in ((old_routes, self._routes(handover)), (old_slices, self._slices(handover))):
-            self._switches.remove(slices.difference(old, new)[1])
+            self._remove(slices.difference(old, new)[1])
         handover.completed.set()
 
-    def _let_it_move(self, handover: _Handover, old_routes: list[Entry]) -> None:
+    def _let_it_move(self, handover: _Handover) -> None:
         """All is prepared; returns when the device has come."""
         self._tell("prepared", handover)
-        handover.executed.wait()
-        parting = {entry.switch for entry in old_routes}
-        changed, _ = slices.difference(old_routes, self._routes(handover))
-        self._switches.add([entry for entry in changed if entry.switch in parting])
-        self._note_that_it_leads_there(handover)
+        handover.led.wait()
         self._tell("executed", handover)
         handover.arrived.wait()
+
+    def _lead(self, handover: _Handover, old_routes: list[Entry]) -> None:
+        """When it is time, packets take the new path, whether or not the sessions are decided."""
+        handover.executed.wait()
+        routes = self._routes(handover)
+        entries, _ = slices.difference(old_routes, routes)
+        if not handover.arrived.is_set():
+            # Open vSwitch goes through the flows that it has cached at most every 5 ms: the first change holds at once
+            parting = {entry.switch for entry in old_routes}
+            entries = [entry for entry in entries if entry.switch in parting]
+        self._add(entries)
+        host, cell = handover.device.host, handover.attachment.cell
+        self._recorder.write(records.Rerouted(self._recorder.now(), "controller", host, cell, len(routes)))
+        handover.led.set()
 
     def _from_above(self, entry: Entry) -> Entry:
         """Goes before a route, and holds for what comes from the core's side alone."""
         up = self._paths.up(entry.switch)
         assert up is not None
         return entry._replace(priority=entry.priority + 1, match=(*entry.match, ("in_port", up.port)))
-
-    def _note_that_it_leads_there(self, handover: _Handover) -> None:
-        flows, attachment = len(self._routes(handover)), handover.attachment
-        event = records.Rerouted(self._recorder.now(), "controller", handover.device.host, attachment.cell, flows)
-        self._recorder.write(event)
 
     def _routes(self, handover: _Handover) -> list[Entry]:
         return slices.routes(self._plan, self._paths, handover.device.host)

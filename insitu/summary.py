@@ -99,11 +99,15 @@ def _handovers(events: Sequence[records.AnyEvent]) -> dict[str, Any]:
     done = [event for event in events if isinstance(event, records.Handover)]
     interruptions = []
     for event in done:
-        when = [event.t] if event.prepared else [t for t in led[event.node, event.cell] if t >= event.t - event.away_ns]
-        interruptions += [(max(event.t, t) - event.t + event.away_ns) / 1e6 for t in when[:1]]
+        left = event.t - event.away_ns
+        if event.prepared:
+            interruptions.append(event.away_ns / 1e6)
+        elif later := [t for t in led[event.node, event.cell] if t >= left]:
+            interruptions.append((max(event.t, later[0]) - left) / 1e6)
     return {
         "count": len(done),
         "prepared": sum(event.prepared for event in done),
+        "never_led": len(done) - len(interruptions),
         "interruption_ms": {
             "p50": round(float(np.percentile(interruptions, 50)), 3) if interruptions else None,
             "max": round(max(interruptions), 3) if interruptions else None,
