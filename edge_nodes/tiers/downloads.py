@@ -20,7 +20,7 @@ from edge_nodes.choosing.transfer import payload_bps
 from edge_nodes.http11 import Data
 from edge_nodes.models.manifest import Block, Manifest, Variant
 from edge_nodes.tiers.sending import Channel, Stream, send_blocks
-from edge_nodes.tiers.sessions import Grant, Northbound, Refused
+from edge_nodes.tiers.sessions import DownloadAsk, Grant, Northbound, Refused
 from edge_nodes.tiers.store import Source, Unavailable
 from scenarios import records
 from scenarios.channel import above_ns
@@ -31,6 +31,7 @@ from scenarios.quantity import about
 # time, and on a faster link the queue of 50 ms holds more than a download's slow start.
 PACED_BPS = 200_000_000
 DEADLINE_AWARE = {"adaptive"}  # policies that care for the deadline, so that what they chose may be cut to keep it
+SECOND = 10**9
 
 
 class Asked(NamedTuple):
@@ -122,9 +123,18 @@ class Downloads:
         if not asked.wanted.missing_bytes:
             return None, "nothing is missing"
         rate = rate_for(asked.manifest, asked.wanted, asked.limits)
-        duration = -(-max(ask.time_left_ns, 1) // 10**9)
+        wish = DownloadAsk(
+            device_ip,
+            self._address,
+            ask.slice,
+            ask.download,
+            rate,
+            time_left_ns=asked.deadline_ns - self._recorder.now(),
+            duration_ns=-(-max(ask.time_left_ns, 1) // SECOND) * SECOND,
+            deadline_ns=asked.deadline_ns,
+        )
         try:
-            return await self._northbound.create(device_ip, self._address, ask.slice, rate, duration), ""
+            return await self._northbound.reserve(wish), ""
         except Refused as error:
             return None, str(error)
 
