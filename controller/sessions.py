@@ -134,7 +134,9 @@ class Sessions:
 
     def renew(self, device: str) -> None:
         """The port of a device was made anew, as when it moves: its sessions' classes are set there again. Raises OSError."""
-        for direction in {live.flow.path[-1]: None for live in self._live.values() if live.flow.request.device == device}:
+        for direction in {
+            live.flow.path[-1]: None for live in self._live.values() if live.flow.request.device == device
+        }:
             self._classes.renew(direction)
 
     def reroute(self, links_down: Collection[str]) -> None:
