@@ -97,8 +97,9 @@ class Sessions:
         return str(uuid.uuid5(self._namespace, str(number)))
 
     def restore(self, found: State) -> list[tuple[int, int, dict[Direction, int]]]:
-        """Goes on where a controller that was killed has stopped: sessions that were AVAILABLE still are, but for those whose
-        time is over, which end as soon as green threads run. What had only begun has ended. Gives the queue, its slice's and the rates of each that has classes: their owner restores them."""
+        """Goes on where a controller that was killed has stopped. Sessions that were AVAILABLE still are, but for those whose time
+        is over, which end as soon as green threads run; what had only begun has ended. Gives each session's queue, its slice's
+        queue and its rates, for `Classes.restore`."""
         self._counter = itertools.count(found.number + 1)
         self._numbers.go_on({written.session.queue for written in found.sessions.values()})
         for written in list(found.sessions.values()):
