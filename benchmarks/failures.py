@@ -75,9 +75,9 @@ def main() -> int:
     with_another = TREE.replace("slices:", SECOND_WAY + "slices:", 1)
     table = Table(
         "Faults",
-        f"A datagram each millisecond from `central` to `phone`, 13 ms away by `west`, 20 ms by `east`; each fault lasts {DOWN_MS:.0f} ms. "
-        f"Interrupted: the longest time between two arrivals, under {MOST_MS:.0f} ms where there is another way. Gaps: those when "
-        "something fails and those when it comes back.",
+        f"A datagram each millisecond from `central` to `phone`, 13 ms away by `west`, 20 ms by `east`; each fault lasts "
+        f"{DOWN_MS:.0f} ms. Interrupted: the longest time between two arrivals, under {MOST_MS:.0f} ms where there is "
+        "another way. Gaps: those when something fails and those when it comes back.",
         ("fault", "another way", "interrupted, ms", "lost", "gaps"),
         [*rows("yes", measured(kernel, with_another), True), *rows("no", measured(kernel, TREE), False)],
     )

@@ -26,6 +26,7 @@ from controller.failover import Changed, Failover
 from controller.handover import Handovers
 from controller.journal import Journal
 from controller.northbound.application import Application
+from controller.northbound.events import Event
 from controller.northbound.northbound import application
 from controller.paths import Paths
 from controller.readback import Readback
@@ -91,7 +92,7 @@ class SliceController(app_manager.OSKenApp):
             hub.Event,
             self._spawn,
         )
-        hub.spawn(self._begin)
+        self._spawn(self._begin)
         signal.signal(signal.SIGTERM, self._end)
 
     @handler.set_ev_cls(ofp_event.EventOFPPortDescStatsReply, handler.CONFIG_DISPATCHER)
@@ -180,7 +181,7 @@ class SliceController(app_manager.OSKenApp):
             self._sessions,
             open_socket=lambda: _socket_at(nef),
             spawn=hub.spawn,
-            delivered=lambda *_: None,
+            delivered=self._delivered,
             now=self._recorder.now,
             calendar_ns=time.time_ns() - time.monotonic_ns(),
             journal=self._journal.write,
@@ -191,7 +192,15 @@ class SliceController(app_manager.OSKenApp):
         from eventlet import greenio, wsgi  # after the hub is patched
 
         listening = greenio.GreenSocket(socket.socket(fileno=int(os.environ["INSITU_NORTHBOUND"])))
-        hub.spawn(wsgi.server, listening, self._northbound, log_output=False, debug=False)
+
+        def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            try:
+                return self._northbound(environ, start_response)
+            except Exception:
+                _LOG.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+                os._exit(1)  # a run whose controller has a fault gives no results
+
+        hub.spawn(wsgi.server, listening, answer, log_output=False, debug=False)
 
     def _listen_to_the_machine(self) -> None:
         from eventlet import greenio  # after the hub is patched
@@ -199,6 +208,10 @@ class SliceController(app_manager.OSKenApp):
         if "INSITU_CONTROL" in os.environ:
             channel = socket.socket(fileno=int(os.environ["INSITU_CONTROL"]))
             hub.spawn(self._handovers.listen, greenio.GreenSocket(channel))
+
+    def _delivered(self, event: Event, attempts: int, answer: int) -> None:
+        now = self._recorder.now()
+        self._recorder.write(records.Notified(now, "nef", event.session, event.status, attempts, answer))
 
     def _end(self, *_: Any) -> None:
         self._recorder.close()

@@ -24,12 +24,12 @@ from controller.paths import Paths
 from controller.policies.view import Decision, Flow, Grant, SlicingPolicy
 from controller.session import Direction, Request, Session
 from controller.switches import SwitchError, Switches
+from linux.tree import FIRST_SESSION, LAST_SESSION
 from scenarios import records
 from scenarios.plan import Plan
 
 # Why a session ended: CAMARA's statusInfo
 EXPIRED, NETWORK, DELETED = "DURATION_EXPIRED", "NETWORK_TERMINATED", "DELETE_REQUESTED"
-FIRST_QUEUE, LAST_QUEUE = 64, 0xEFFE  # the class of queue q is 1:(q + 1), and those from 1:f000 on are slices'
 NODE = "nef"  # where records say that it happened
 _SECOND = 10**9
 
@@ -76,7 +76,7 @@ class Sessions:
         self._recorder, self._hub, self._journal = recorder, hub, journal
         self._queues = {entry.name: entry.queue for entry in plan.slices}
         self._live: dict[str, _Live] = {}
-        self._numbers = Numbers(FIRST_QUEUE, LAST_QUEUE)
+        self._numbers = Numbers(FIRST_SESSION, LAST_SESSION)
         self._counter = itertools.count(1)
         self._namespace = uuid.uuid5(uuid.NAMESPACE_OID, f"sessions of seed {plan.seed}")
         self._decisions = Decisions(
@@ -97,8 +97,9 @@ class Sessions:
         return str(uuid.uuid5(self._namespace, str(number)))
 
     def restore(self, found: State) -> list[tuple[int, int, dict[Direction, int]]]:
-        """Goes on where a controller that was killed has stopped: sessions that were AVAILABLE still are, but for those whose
-        time is over, which end as soon as green threads run. What had only begun has ended. Gives the queue, its slice's and the rates of each that has classes: their owner restores them."""
+        """Goes on where a controller that was killed has stopped. Sessions that were AVAILABLE still are, but for those whose time
+        is over, which end as soon as green threads run; what had only begun has ended. Gives each session's queue, its slice's
+        queue and its rates, for `Classes.restore`."""
         self._counter = itertools.count(found.number + 1)
         self._numbers.go_on({written.session.queue for written in found.sessions.values()})
         for written in list(found.sessions.values()):
@@ -371,7 +372,7 @@ class Numbers:
         if self._back:
             return heapq.heappop(self._back)
         if self._next > self._last:
-            raise OverflowError(f"more than {self._last - FIRST_QUEUE + 1} sessions at once")
+            raise OverflowError(f"there is no number over {self._last}")
         self._next += 1
         return self._next - 1
 

@@ -5,6 +5,8 @@ rest still arrives in time; where it does not, the plan is cut (`deadline`, `sen
 """
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
@@ -26,6 +28,7 @@ from edge_nodes.choosing.policies import (
     rate_for,
 )
 from edge_nodes.choosing.transfer import payload_bps
+from edge_nodes.clock import sleep_ns
 from edge_nodes.http11 import Data
 from edge_nodes.models.manifest import Block, Manifest, Variant
 from edge_nodes.tiers.sending import Channel, Stream, send_blocks
@@ -39,6 +42,7 @@ from scenarios.quantity import about
 # Up to this rate of a channel packets leave at it. Each takes a timer then, which makes a packet in the machine take twice its wall
 # time, and on a faster link the queue of 50 ms holds more than a download's slow start.
 PACED_BPS = 200_000_000
+LEAST_PAUSE_NS = 1_000_000  # before it is looked again whether a device has acknowledged everything
 
 
 class Asked(NamedTuple):
@@ -125,7 +129,7 @@ class Downloads:
                 await self._stream(request, stream, asked, grant, why)
             finally:
                 if grant:
-                    self._later(self._northbound.delete(grant.id))
+                    self._later(self._release(request.get_extra_info("socket"), asked, grant))
         await response.write_eof()
         return response
 
@@ -148,6 +152,13 @@ class Downloads:
             return await self._northbound.create(wish), ""
         except Refused as error:
             return None, str(error)
+
+    async def _release(self, connection: socket.socket, asked: Asked, grant: Grant) -> None:
+        """Ends a session when the device has acknowledged all that was sent in it, or has gone. Raises aiohttp.ClientError."""
+        with contextlib.suppress(OSError):  # the connection is closed
+            while waiting := tcp.sight(connection, self._recorder.now()).waiting:
+                await sleep_ns(max(asked.ask.round_trip_ns, LEAST_PAUSE_NS, waiting * 8 * 10**9 // grant.rate_bps // 2))
+        await self._northbound.delete(grant.id)
 
     def _may_change(self, ask: delivery.Ask) -> bool:
         """Whether another variant than the library's own choice will do."""

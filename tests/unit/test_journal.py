@@ -17,7 +17,8 @@ from controller.journal import AnyLine, Ended, Forgotten, Journal, JournalError,
 from controller.paths import Paths
 from controller.policies.slicing import Static
 from controller.session import Request, Session
-from controller.sessions import FIRST_QUEUE, Numbers, Sessions
+from controller.sessions import Numbers, Sessions
+from linux.tree import FIRST_SESSION
 from scenarios import records
 
 SOME = settings(max_examples=60, deadline=None)
@@ -33,7 +34,7 @@ def session(id: str, queue: int, status: Any = "REQUESTED", rate: int = 8000) ->
 @st.composite
 def lives(draw: st.DrawFn) -> list[AnyLine]:
     """What an engine writes: sessions begin, are set up, change and end; a queue that came back is given out again."""
-    lines, open_, numbers, given_out = list[AnyLine](), dict[str, Session](), Numbers(FIRST_QUEUE, 1000), 0
+    lines, open_, numbers, given_out = list[AnyLine](), dict[str, Session](), Numbers(FIRST_SESSION, 1000), 0
     for _ in range(draw(st.integers(0, 25))):
         what = draw(st.sampled_from(["begin", "set up", "change", "end"]))
         if what == "begin":

@@ -176,3 +176,12 @@ def test_digest_changes_with_a_lost_a_repeated_and_another_event(events: list[r.
     more = [*events[:at], NEED, *events[at:]]
     other = [*events[:at], r.Handover(NEED.t, NEED.node, NEED.model, True, 10), *events[at:]]
     assert len({r.digest(events), r.digest(more), r.digest([*more, NEED]), r.digest(other)}) == 4
+
+
+def test_records_of_a_process_that_was_killed_as_planned_are_ended_in_its_place(tmp_path: Path) -> None:
+    write(tmp_path, run=[r.Started(0, "run")])
+    killed = r.Recorder(tmp_path, "controller", at_once=True)
+    killed.write(NEED)  # and it is killed, before it could close the file
+    assert "controller: its last records are missing" in refusal(tmp_path)
+    r.end(tmp_path, "controller")
+    assert [event.events for event in r.read(tmp_path) if isinstance(event, r.Ended)] == [1, 1]

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from emulation import OUT, read_plan, write_result
-from stream import INTERVAL_NS, Arrivals, Stream
+from stream import INTERVAL_NS, Stream
 
 from insitu import processes
 from insitu.control import Control
@@ -117,14 +117,10 @@ def streamed(machine: Machine, down: Callable[[], None], up: Callable[[], None],
     up()
     wait_nudging(AFTER_S)
     arrivals = stream.end()
-    pairs = zip(arrivals.times, arrivals.times[1:], strict=False)
+    pairs = zip(arrivals.came, arrivals.came[1:], strict=False)
+    twice = len(arrivals.sent) - len(set(arrivals.sent))
     gaps = [((a - began) / 1e6, (b - a) / 1e6) for a, b in pairs if b - a > 1.5 * INTERVAL_NS]
-    return {"gaps": gaps, "lost": arrivals.sent - len(arrivals.numbers), "twice": twice(arrivals)}
-
-
-def twice(arrivals: Arrivals) -> int:
-    """Datagrams that came more than once."""
-    return len(arrivals.numbers) - len(set(arrivals.numbers))
+    return {"gaps": gaps, "lost": arrivals.never_came + twice, "twice": twice}
 
 
 def wait_nudging(seconds: float) -> None:
