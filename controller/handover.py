@@ -8,6 +8,7 @@ the two part, at one switch. Completion: a switch reports the port. The new rout
 A port that comes without a word is followed too, all at once and its route first.
 """
 
+import contextlib
 import json
 from collections.abc import Callable, Collection
 from typing import Any
@@ -159,7 +160,9 @@ class Handovers:
         return slices.slice_entries(self._plan, self._paths, handover.device)
 
     def _tell(self, what: str, handover: _Handover) -> None:
-        self._answer(json.dumps({what: {"device": handover.device.host, "place": handover.place}}).encode() + b"\n")
+        line = json.dumps({what: {"device": handover.device.host, "place": handover.place}}).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # nobody is there to wait for it
+            self._answer(line)
 
 
 def _place(device: Device, switch: str, port: int) -> int:

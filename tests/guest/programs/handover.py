@@ -15,7 +15,7 @@ from insitu.handovers import Handovers
 from scenarios import records
 from topology.net import Network
 
-SILENCE_S = 0.3  # from before the stream
+SILENCE_S = 0.5  # from before the stream: 0.15 s after the port has moved
 
 
 def tables(network: Network) -> dict[str, list[str]]:
