@@ -29,6 +29,7 @@ class Network(mininet.net.Mininet):
         self.plan = plan
         self._now = {planned.name: planned.ends for planned in plan.links}
         self._down: set[str] = set()  # links and switches that have failed
+        self._moved: dict[str, str] = {}  # interface -> the switch that has it now
         self._root = netlink.Netlink()
         self._group = os.getpid()  # of our interfaces: they go all at once, and those of a network beside ours stay
         _allow_congestion_controls({host.congestion_control for host in plan.hosts})
@@ -96,7 +97,7 @@ class Network(mininet.net.Mininet):
     def set_switch(self, name: str, up: bool) -> None:
         """A switch loses its power, or gets it back: its flows, its links and its connection to the controller are gone at once."""
         (self._down.discard if up else self._down.add)(name)
-        links = [link for link, ends in self._now.items() if name in (end.node for end in ends)]
+        links = [link for link in self._now if name in self._nodes(link)]
         if up:
             self._raise_and_lower(links)
             openvswitch.transact(_controlled(name))
@@ -109,9 +110,9 @@ class Network(mininet.net.Mininet):
         """A link is up unless it, or a switch at one of its ends, has failed. A host's end stays up, for its routes would go."""
         messages = []
         for link in links:
-            ends = self._now[link]
-            set_to = netlink.down if self._down & {link, *(end.node for end in ends)} else netlink.up
-            messages += [set_to(socket.if_nametoindex(e.interface), e.interface) for e in ends if e.port]
+            set_to = netlink.down if self._down & {link, *self._nodes(link)} else netlink.up
+            switch_ends = [end.interface for end in self._now[link] if end.port]
+            messages += [set_to(socket.if_nametoindex(interface), interface) for interface in switch_ends]
         self._root.request(messages)
 
     def hand_over(self, moves: Sequence[tuple[Device, int]]) -> None:
@@ -126,6 +127,16 @@ class Network(mininet.net.Mininet):
                 f"set Interface {device.interface} ofport_request={after.port}",
             ]
         openvswitch.transact(commands)
+        self._moved |= {device.interface: device.attachments[place].cell for device, place in moves}
+        if self._down:
+            moved = {device.interface for device, _ in moves}
+            self._raise_and_lower(
+                [link for link, ends in self._now.items() if moved & {end.interface for end in ends}]
+            )
+
+    def _nodes(self, link: str) -> set[str]:
+        """What a link is between now."""
+        return {self._moved.get(end.interface, end.node) for end in self._now[link] if end.port}
 
     def change(self, change: Change) -> tuple[End, list[tree.Reading]]:
         """Gives an end of a link another shape, packets and sessions' classes as they are; gives every setting as read back."""
