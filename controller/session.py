@@ -59,4 +59,5 @@ class Session:
     expires_ns: int
     path: tuple[Direction, ...] = ()  # towards the device
     back: tuple[Direction, ...] = ()
+    switches: tuple[str, ...] = ()  # that have its flows, under its queue as cookie
     ended: str = ""  # CAMARA's statusInfo, or what else ended it

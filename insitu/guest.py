@@ -4,12 +4,9 @@
 """
 
 import asyncio
-import contextlib
 import ctypes
 import gc
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,17 +15,11 @@ from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from edge_nodes import clock, delivery, http11, traffic
-from edge_nodes.devices import eager_torch
-from edge_nodes.tiers import library, registry, store
-from edge_nodes.tiers.caching import CACHING
-from edge_nodes.tiers.downloads import Downloads
-from edge_nodes.tiers.payloads import WithPayloads
-from edge_nodes.tiers.pulls import Upstream
-from edge_nodes.tiers.sessions import Northbound
+from edge_nodes import clock
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
+from insitu.services import run_devices, run_traffic, serve_library
 from linux import namespace
 from linux.tree import Reading
 from scenarios import plan as plans
@@ -38,7 +29,6 @@ from topology import openvswitch
 from topology.net import Network
 
 SECOND = 1_000_000_000
-STORES = Path("/run/stores")  # in the machine's memory, never on the host's disk
 DRAIN_S = 60.0  # in which the processes end after the run; with a real clock one that is late catches up first
 
 
@@ -278,105 +268,6 @@ def start_controller(plan: Plan, folder: Path) -> Service:
     os.close(child_ready)
     northbound.close()
     return Service("controller", process.pid, ready, None)
-
-
-async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
-    """One tier, in this process's namespace, until it is told to end."""
-    from aiohttp import web
-
-    def open_socket() -> socket.socket:
-        return socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-
-    plan = run.plan
-    addresses = {host.name: host.ip for host in plan.hosts}
-    recorder = records.Recorder(run.folder / "events", entry.host)
-    http, bulk = library.client(open_socket), http11.Client(open_socket)
-    published = store.Published(run.published, entry.host, recorder)
-    objects: store.Objects = WithPayloads(published, run.payloads()) if plan.payloads else published
-    if entry.upstream:
-        policy = CACHING[plan.policies.caching](entry.cache_bytes)
-        objects = store.Store(STORES / entry.host, policy, entry.host, recorder)
-    upstream = [Upstream(name, (addresses[name], plans.LIBRARY_PORT)) for name in entry.upstream]
-    tier = library.Tier(entry.host, plan.models, objects, upstream, bulk, recorder, entry.retry_ns)
-    app = registry.application(tier)
-    northbound = Northbound(http, addresses["nef"], plans.NORTHBOUND_PORT)
-    app.router.add_post(delivery.PATH, Downloads(plan, entry.host, tier, recorder, northbound).answer)
-    runner = web.AppRunner(app, access_log=None, keepalive_timeout=library.KEEP_ALIVE_S)
-    await runner.setup()
-    await web.TCPSite(runner, "0.0.0.0", plans.LIBRARY_PORT).start()
-    told_to_end = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told_to_end.set)
-    channel.ready()
-    working = asyncio.create_task(work_by_itself(plan, tier, channel))
-    await told_to_end.wait()
-    working.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await working
-    await http.close()
-    await bulk.close()
-    recorder.close()
-
-
-async def work_by_itself(plan: Plan, tier: library.Tier, channel: Channel) -> None:
-    """What a tier does without being asked, from when all tiers are up."""
-    origin = await channel.started()
-    await tier.warm_up()
-    mine = [entry for entry in plan.prefetches if entry.library == tier.host]
-    plain = plan.policies.compression in ("file", "fixed:file")
-    await asyncio.gather(*(tier.prefetch(entry.model, origin + entry.time_ns, plain) for entry in mine))
-
-
-async def run_devices(run: Run, channel: Channel) -> None:
-    """All devices, each with sockets of its own namespace."""
-    eager_torch.load()
-    import torch
-
-    from edge_nodes.devices.device import HeldOut, UserEquipment
-    from edge_nodes.devices.factory import Factory
-    from edge_nodes.devices.payload_device import PayloadDevice
-
-    torch.set_num_threads(1)
-    recorder = records.Recorder(run.folder / "events", "devices")
-    held_out = HeldOut(run.published / "held_out.safetensors")
-    clients = {d.host: http11.Client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
-    factory = Factory(run.published)
-    devices = [
-        PayloadDevice(run.plan, d, recorder, clients[d.host])
-        if d.application in run.plan.payloads
-        else UserEquipment(run.plan, d, factory, held_out, recorder, clients[d.host])
-        for d in run.plan.devices
-    ]
-    channel.ready()
-    origin = channel.wait_for_start()
-    async with asyncio.TaskGroup() as group:
-        for device in devices:
-            group.create_task(device.run(origin))
-    for http in clients.values():
-        await http.close()
-    recorder.close()
-
-
-def run_traffic(run: Run, channel: Channel) -> None:
-    """All background flows."""
-    recorder = records.Recorder(run.folder / "events", "traffic")
-    addresses = {host.name: host.ip for host in run.plan.hosts}
-
-    def open_socket(host: str, kind: int) -> socket.socket:
-        with namespace.inside(host):
-            made = socket.socket(socket.AF_INET, kind)
-        made.setblocking(False)
-        return made
-
-    def udp_sockets(host: str) -> str:
-        with namespace.inside(host):
-            return Path("/proc/thread-self/net/udp").read_text()
-
-    def wait() -> int:
-        channel.ready()
-        return channel.wait_for_start()
-
-    traffic.run(run.plan.flows, addresses, open_socket, udp_sockets, recorder, wait)
-    recorder.close()
 
 
 def _wake_on_time() -> None:

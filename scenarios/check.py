@@ -7,6 +7,7 @@ from fractions import Fraction
 from scenarios import payloads
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.expectation import figures, is_share
+from scenarios.faults import Fault
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, problem
 from scenarios.quantity import show
 from scenarios.schema import Device, Scenario, Situation
@@ -44,7 +45,8 @@ def problems(scenario: Scenario, shipped: Models | None = None) -> list[Finding]
     """Everything that is wrong, each with its place; `shipped` are the models that ship (None: what names one is not checked)."""
     if too_many := list(_size(scenario)):
         return too_many  # naming them all would take long
-    checks = (_names, _segments, _devices, _links, _slices, _dynamics, _traffic, _policies, _captures, _expectations)
+    checks = (_names, _cross_links, _segments, _devices, _links, _slices, _dynamics, _faults, _traffic, _policies)
+    checks += (_captures, _expectations)
     found = [finding for check in checks for finding in check(scenario)]
     own = scenario.libraries.central.models
     models = None if shipped is None else {**shipped, **(own.variants if own else {})}
@@ -69,10 +71,18 @@ def host_names(scenario: Scenario) -> list[str]:
 
 
 def link_names(scenario: Scenario) -> list[str]:
-    """Each host has a link of its own, a region one to the core, a gNB one to its region and one to its cell."""
+    """Each host has a link of its own, a region one to the core, a gNB one to its region and one to its cell; and the user's."""
     radios = [f"{gnb}-radio" for gnb in gnb_names(scenario)]
     own = [*(region.name for region in scenario.network.regions), *gnb_names(scenario), *host_names(scenario)]
-    return [*radios, *(f"{name}-link" for name in own)]
+    return [*radios, *(f"{name}-link" for name in own), *(link.name for link in scenario.network.links)]
+
+
+def switch_names(scenario: Scenario) -> list[str]:
+    return [*_upper_switches(scenario), *(f"{gnb}-cell" for gnb in gnb_names(scenario))]
+
+
+def _upper_switches(scenario: Scenario) -> list[str]:
+    return ["core", *(region.name for region in scenario.network.regions), *gnb_names(scenario)]
 
 
 def matching(situations: Sequence[Situation], application: str, gnb: str, time: int) -> Situation | None:
@@ -119,6 +129,22 @@ def _names(scenario: Scenario) -> Iterator[Finding]:
         if twice := next((name for name in names if name in taken), None):
             yield (*place, "name"), f'the name "{twice}" is already taken by {taken[twice]}; choose another'
         taken = dict.fromkeys(names, owner) | taken
+
+
+def _cross_links(scenario: Scenario) -> Iterator[Finding]:
+    """A link of the user's own is between two switches, and has a name of its own."""
+    switches, links = _upper_switches(scenario), link_names(scenario)
+    taken = links[: len(links) - len(scenario.network.links)]
+    for number, link in enumerate(scenario.network.links):
+        place: Place = ("network", "links", number)
+        for key, switch in (("from", link.first), ("to", link.second)):
+            if switch not in switches:
+                yield (*place, key), _unknown("switch", switch, switches)
+        if link.first == link.second:
+            yield (*place, "to"), f'"{link.second}" would be linked to itself; name another switch'
+        elif link.name in taken:
+            yield place, f'the name "{link.name}" is already taken by another link; write a "name"'
+        taken.append(link.name)
 
 
 def _segments(scenario: Scenario) -> Iterator[Finding]:
@@ -196,7 +222,7 @@ def described_links(scenario: Scenario) -> dict[str, LinkSpec]:
         found[f"{region.name}-link"] = region.link
         for gnb in region.gnbs:
             found |= {f"{gnb.name}-link": gnb.link, f"{gnb.name}-radio": gnb.radio}
-    return found
+    return found | {link.name: link for link in scenario.network.links}
 
 
 def written_links(scenario: Scenario) -> Iterator[tuple[Place, LinkSpec]]:
@@ -208,6 +234,8 @@ def written_links(scenario: Scenario) -> Iterator[tuple[Place, LinkSpec]]:
         for g, gnb in enumerate(region.gnbs):
             yield (*place, "gnbs", g, "link"), gnb.link
             yield (*place, "gnbs", g, "radio"), gnb.radio
+    for number, link in enumerate(scenario.network.links):
+        yield ("network", "links", number), link
     for d, device in enumerate(scenario.devices):
         if device.link is not None:
             yield ("devices", d, "link"), device.link
@@ -273,6 +301,26 @@ def _overlap(one: Dynamics, other: Dynamics) -> bool:
         return False
     (a, b), (c, d) = ((w.start, w.end) for w in (one.window, other.window))
     return (d is None or a < d) and (b is None or c < b)
+
+
+def _faults(scenario: Scenario) -> Iterator[Finding]:
+    known = {"link": link_names(scenario), "switch": switch_names(scenario), "controller": ["controller"]}
+    for f, fault in enumerate(scenario.faults):
+        place: Place = ("faults", f)
+        run = show(scenario.duration, "time")
+        if fault.name not in known[fault.kind]:
+            yield (*place, fault.kind), _unknown(fault.kind, fault.name, known[fault.kind])
+        elif fault.at >= scenario.duration:
+            yield (*place, "at"), f"begins when the run of {run} has ended"
+        elif fault.end is not None and fault.end >= scenario.duration:
+            yield (*place, "for"), f"ends when the run of {run} has ended; leave it out, and it lasts to the end"
+        elif any(_meet(fault, other) for other in scenario.faults[:f]):
+            yield place, f"{fault.name} is down already at that time; let one fault end before the other"
+
+
+def _meet(one: Fault, other: Fault) -> bool:
+    same = (one.kind, one.name) == (other.kind, other.name)
+    return same and (other.end is None or one.at <= other.end) and (one.end is None or other.at <= one.end)
 
 
 def _situations(scenario: Scenario, models: Sequence[str] | None) -> Iterator[Finding]:
@@ -364,7 +412,7 @@ def _compression(scenario: Scenario, models: Models | None) -> Iterator[Finding]
 
 def _captures(scenario: Scenario) -> Iterator[Finding]:
     links, hosts = link_names(scenario), host_names(scenario)
-    switches = ["core", *(region.name for region in scenario.network.regions), *gnb_names(scenario)]
+    switches = _upper_switches(scenario)
     groups = {device.name: device.names[0] for device in scenario.devices if device.count is not None}
     if len(scenario.capture) > MOST_CAPTURES:
         yield ("capture",), f"{len(scenario.capture)} captures do not fit one machine; name at most {MOST_CAPTURES}"

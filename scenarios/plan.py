@@ -9,7 +9,7 @@ from typing import Any, Literal, dataclass_transform
 
 import msgspec
 
-FORMAT = 3
+FORMAT = 4
 LIBRARY_PORT = 5000  # the customary port of an OCI registry
 NORTHBOUND_PORT = 8080
 OPENFLOW_PORT = 6653
@@ -188,6 +188,15 @@ class Change(Part):
     queues: list[Queue]
 
 
+class Fault(Part):
+    """At `time_ns` a link, a switch or the controller goes down, or comes back."""
+
+    time_ns: int
+    kind: Literal["link", "switch", "controller"]
+    name: str
+    up: bool
+
+
 class Capture(Part):
     """A pcap of one interface: the first `snap_bytes` of each packet, and no more than `packets` of them."""
 
@@ -224,6 +233,7 @@ class Plan(Part):
     switches: list[Switch]
     links: list[Link]
     changes: list[Change]  # in the order of their times
+    faults: list[Fault]  # in the order of their times
     distributions: dict[
         str, list[int]
     ]  # netem's tables: the quantiles' distance from the mean in 1/8192 of the deviation

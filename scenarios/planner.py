@@ -59,6 +59,7 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         switches=network.switches,
         links=network.links,
         changes=sorted(network.changes, key=lambda change: change.time_ns),
+        faults=_faults(scenario),
         distributions=network.distributions,
         slices=slices,
         libraries=_libraries(scenario, seed),
@@ -139,6 +140,8 @@ class _Network:
                 self._host_beside(f"{gnb.name}-edge", "edge", gnb.name, HERE, libraries.edge.tcp)
                 self._switch(f"{gnb.name}-cell", "cell")
                 self._join(f"{gnb.name}-radio", f"{gnb.name}-cell", gnb.name, gnb.radio)
+        for link in scenario.network.links:
+            self._join(link.name, link.first, link.second, link)
 
     def add_device(self, name: str, spec: Device, gnbs: dict[int, str]) -> tuple[str, list[p.Attachment]]:
         """Adds a device that is at each gNB from each time on; gives its port's interface and its attachments."""
@@ -382,6 +385,13 @@ def _flows(scenario: Scenario, slices: list[p.Slice], seed: int) -> list[p.Flow]
             )
         )
     return flows
+
+
+def _faults(scenario: Scenario) -> list[p.Fault]:
+    """What comes back at a time does so before anything else goes down."""
+    faults = [p.Fault(time_ns=f.at, kind=f.kind, name=f.name, up=False) for f in scenario.faults]
+    faults += [p.Fault(time_ns=f.end, kind=f.kind, name=f.name, up=True) for f in scenario.faults if f.end is not None]
+    return sorted(faults, key=lambda fault: (fault.time_ns, not fault.up))
 
 
 def _capture(name: str, links: list[p.Link]) -> p.Capture:

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from scenarios import quantity
 from scenarios.expectation import Expectation
+from scenarios.faults import CrossLink, Fault
 from scenarios.fields import (
     Frequency,
     Name,
@@ -41,10 +42,14 @@ class Region(Part):
 
 
 class Network(Part):
-    """`segments: bulk` lets many TCP segments travel as one packet, which is faster and less exact."""
+    """`segments: bulk` lets many TCP segments travel as one packet, which is faster and less exact.
+
+    `links` are those beside the tree of core, regions and gNBs.
+    """
 
     core: LinkSpec = LinkSpec.model_validate({"rate": "40 Gbit/s", "delay": "5 ms"})
     regions: list[Region] = Field(min_length=1)
+    links: list[CrossLink] = []
     tcp: CongestionControl = "cubic"
     segments: Literal["exact", "bulk"] = "exact"
 
@@ -182,6 +187,7 @@ class Scenario(Part):
     requests: Requests = Requests()
     traffic: list[Traffic] = []
     dynamics: list[Dynamics] = []
+    faults: list[Fault] = []
     policies: Policies = Policies()
     capture: list[str] = []
     expect: list[Annotated[Expectation, BeforeValidator(Expectation.parse)]] = []

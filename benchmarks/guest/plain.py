@@ -6,32 +6,17 @@ the ns that each took, by device.
 
 import asyncio
 import os
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import servers
 from emulation import OUT, emulation, read_plan, write_result
 
 from edge_nodes import clock, http11
 from linux import namespace
 from scenarios.plan import Plan
-
-PORT = 8000
-CONFIGURATION = f"""
-worker_processes 1;
-daemon off;
-pid /run/nginx.pid;
-error_log /run/nginx.log;
-events {{ worker_connections 1024; }}
-http {{
-  access_log off; sendfile on; tcp_nopush on; default_type application/octet-stream; send_timeout 1h;
-  client_body_temp_path /run/nginx-body; proxy_temp_path /run/nginx-proxy; fastcgi_temp_path /run/nginx-fastcgi;
-  uwsgi_temp_path /run/nginx-uwsgi; scgi_temp_path /run/nginx-scgi;
-  server {{ listen {PORT}; root /run/files; }}
-}}
-"""
 
 
 def main() -> None:
@@ -41,25 +26,11 @@ def main() -> None:
     (files / "file").write_bytes((OUT / "file").read_bytes())
     with emulation(plan):
         edge = next(host for host in plan.hosts if host.role == "edge")
-        server = nginx(edge.name)
+        server = servers.nginx(edge.name, files)
         took = asyncio.Runner(loop_factory=clock.event_loop).run(download(plan, edge.ip))
         os.kill(server, 15)
         os.waitpid(server, 0)
     write_result(took)
-
-
-def nginx(host: str) -> int:
-    """nginx in a host's namespace, listening when this returns."""
-    file = Path("/run/nginx.conf")
-    file.write_text(CONFIGURATION)
-    child = os.fork()
-    if child == 0:
-        namespace.enter(host)
-        os.execvp("nginx", ["nginx", "-c", str(file)])
-    with namespace.inside(host):
-        while socket.socket().connect_ex(("127.0.0.1", PORT)):
-            time.sleep(0.01)
-    return child
 
 
 async def download(plan: Plan, address: str) -> dict[str, int]:
@@ -68,7 +39,7 @@ async def download(plan: Plan, address: str) -> dict[str, int]:
     async def one(host: str) -> tuple[str, int]:
         client = http11.Client(lambda: namespace.tcp_socket(host))
         began = time.monotonic_ns()
-        async with client.request("GET", (address, PORT), "/file") as answer:
+        async with client.request("GET", (address, servers.NGINX_PORT), "/file") as answer:
             await answer.read()
         took = time.monotonic_ns() - began
         await client.close()

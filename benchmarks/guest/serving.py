@@ -14,13 +14,11 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import msgspec
+import servers
 from aiohttp import web
 from emulation import OUT, read_plan
 
@@ -33,24 +31,10 @@ from scenarios import records
 from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
 
 FILES = Path("/run/files")  # in memory, for both
-NGINX_PORT = 8000
 WAYS = {"loopback": ("server", "127.0.0.1"), "10 Gbit/s": ("client", "10.0.0.1")}  # the client's namespace, the address
 REQUESTS = {1: 32, 16: 64}  # how many, by how many connections there are at once
 PIECE = 1 << 20
 CLIENTS = {"reads": 0, "drops": socket.MSG_TRUNC}
-NGINX = f"""
-worker_processes 1;
-daemon off;
-pid /run/nginx.pid;
-error_log /run/nginx.log;
-events {{ worker_connections 256; }}
-http {{
-  access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000; default_type application/octet-stream;
-  client_body_temp_path /run/nginx-body; proxy_temp_path /run/nginx-proxy; fastcgi_temp_path /run/nginx-fastcgi;
-  uwsgi_temp_path /run/nginx-uwsgi; scgi_temp_path /run/nginx-scgi;
-  server {{ listen {NGINX_PORT}; root {FILES}/blocks; }}
-}}
-"""
 
 
 def main() -> None:
@@ -60,7 +44,7 @@ def main() -> None:
     shutil.copytree(OUT / "library", FILES)
     names = sorted(file.name for file in (FILES / "blocks").iterdir())
     two_namespaces()
-    processes = [fork("server", serve, plan), fork("server", start_nginx)]
+    processes = [servers.fork("server", serve, plan), servers.nginx("server", FILES / "blocks")]
     ask = msgspec.json.encode(delivery.Ask("benchmark", "payload", 10**9, 10**12, 10**12, 10**12, 10**9, "default", []))
     post = b"POST %s HTTP/1.1\r\nHost: edge\r\nContent-Length: %d\r\n\r\n%s" % (delivery.PATH.encode(), len(ask), ask)
     for number in range(int(sys.argv[1])):
@@ -69,12 +53,12 @@ def main() -> None:
                 wanted = [names[n % len(names)] for n in range(count)]
                 nginx = [get(f"/{name}") for name in wanted]
                 blobs = [get(f"/v2/payload/blobs/sha256:{name}") for name in wanted]
-                servers = {
-                    "nginx": (NGINX_PORT, nginx),
+                offered = {
+                    "nginx": (servers.NGINX_PORT, nginx),
                     "blob": (LIBRARY_PORT, blobs),
                     "stream": (LIBRARY_PORT, [post] * (count // len(names))),
                 }
-                for (server, (port, requests)), client in product(servers.items(), CLIENTS):
+                for (server, (port, requests)), client in product(offered.items(), CLIENTS):
                     name = f"{server},{client},{way.split()[0]},{connections},{number}"
                     with namespace.inside(host):
                         received = transfer(name, (address, port), requests, connections, CLIENTS[client])
@@ -100,29 +84,6 @@ def two_namespaces() -> None:
         subprocess.run(line.split(), check=True)
 
 
-def fork(host: str, body: Callable[..., None], *arguments: Any) -> int:
-    """A process in a namespace, listening when this returns."""
-    ready, told = os.pipe()
-    child = os.fork()
-    if child == 0:
-        namespace.enter(host)
-        os.dup2(told, 3)
-        body(*arguments)
-    os.close(told)
-    os.read(ready, 1)
-    os.close(ready)
-    return child
-
-
-def start_nginx() -> None:
-    file = Path("/run/nginx.conf")
-    file.write_text(NGINX)
-    with subprocess.Popen(["nginx", "-c", str(file)]):
-        while socket.socket().connect_ex(("127.0.0.1", NGINX_PORT)):
-            time.sleep(0.01)
-        os.write(3, b"r")
-
-
 def serve(plan: Plan) -> None:
     """An edge library that has everything, as in a run."""
 
@@ -137,7 +98,7 @@ def serve(plan: Plan) -> None:
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "0.0.0.0", LIBRARY_PORT).start()
-        os.write(3, b"r")
+        servers.ready()
         await asyncio.Event().wait()
 
     asyncio.Runner(loop_factory=clock.event_loop).run(service())

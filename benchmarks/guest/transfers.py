@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import servers
 from aiohttp import web
 from emulation import OUT, emulation, read_plan
 
@@ -36,9 +37,9 @@ def main() -> None:
     blocks = [file.read_bytes() for file in sorted((OUT / "library" / "blocks").iterdir())]
     loops = {"ours": by_delivery, "aiohttp": by_aiohttp}
     with emulation(plan):
-        servers = []
+        started = []
         for source, _ in PATHS.values():
-            servers += [fork(source, serve, plan, source, blocks), fork(source, send_plainly, blocks)]
+            started += [servers.fork(source, serve, plan, source, blocks), servers.fork(source, send_plainly, blocks)]
         for number in range(int(sys.argv[1])):
             for links, (source, sink) in PATHS.items():
                 for name, transfer in loops.items():
@@ -46,23 +47,9 @@ def main() -> None:
                     took = run(measured(f"{name},{links},{number}", transfer, address(plan, source), sink, len(blocks)))
                     print(f"{name} {links} {took:.6f}", flush=True)
                 plainly(f"plain,{links},{number}", address(plan, source), sink)
-        for server in servers:
+        for server in started:
             os.kill(server, 9)
             os.waitpid(server, 0)
-
-
-def fork(host: str, body: Callable[..., None], *arguments: Any) -> int:
-    """A process in a host's namespace, listening when this returns."""
-    ready, told = os.pipe()
-    child = os.fork()
-    if child == 0:
-        namespace.enter(host)
-        os.dup2(told, 3)
-        body(*arguments)
-    os.close(told)
-    os.read(ready, 1)
-    os.close(ready)
-    return child
 
 
 def serve(plan: Plan, host: str, blocks: list[bytes]) -> None:
@@ -85,7 +72,7 @@ def serve(plan: Plan, host: str, blocks: list[bytes]) -> None:
             runner = web.AppRunner(served, access_log=None)
             await runner.setup()
             await web.TCPSite(runner, "0.0.0.0", port).start()
-        os.write(3, b"r")
+        servers.ready()
         await asyncio.Event().wait()
 
     asyncio.Runner(loop_factory=clock.event_loop).run(services())
@@ -97,7 +84,7 @@ def open_socket() -> socket.socket:
 
 def send_plainly(blocks: list[bytes]) -> None:
     listening = socket.create_server(("0.0.0.0", PLAIN_PORT))
-    os.write(3, b"r")
+    servers.ready()
     while True:
         connection, _ = listening.accept()
         for block in blocks:

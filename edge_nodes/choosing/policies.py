@@ -5,7 +5,6 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from edge_nodes.choosing import variants
-from edge_nodes.choosing.ordering import sending_order as sending_order
 from edge_nodes.choosing.transfer import Channel
 from edge_nodes.choosing.variants import Allowed, Figures, Variants
 from edge_nodes.models.manifest import Manifest, Variant

@@ -17,15 +17,15 @@ from safetensors.torch import load_file
 from edge_nodes import delivery, http11
 from edge_nodes.choosing.policies import Limits
 from edge_nodes.clock import sleep_ns, sleep_until
-from edge_nodes.devices import trial
+from edge_nodes.devices import asking, trial
 from edge_nodes.devices.arrival import Arrival
 from edge_nodes.devices.factory import Factory, Running
-from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, Tier, drain
+from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, drain
 from edge_nodes.http11 import Data
 from edge_nodes.models import codec
 from edge_nodes.models.manifest import Manifest, Variant
-from scenarios import channel, records
-from scenarios.plan import LIBRARY_PORT, Attachment, Device, Library, Need, Plan
+from scenarios import records
+from scenarios.plan import Attachment, Device, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
 
@@ -162,32 +162,26 @@ class UserEquipment:
         return min(memory // 2, memory - before.variant.memory - part.memory) if part else memory // 2
 
     def _receiver(self, model: str, attachment: Attachment, download: str, began: int, before: Running) -> Receiver:
-        """The edge library of the cell is asked first, then those that it asks itself."""
         device, gnb = self._device, attachment.gnb
 
         def ask() -> delivery.Ask:
-            since = self._recorder.now() - self._origin
-            return delivery.Ask(
-                download=download,
-                model=model,
-                time_left_ns=device.deadline_ns - (self._recorder.now() - began),
-                channel_bps=channel.rate_bps(self._plan, device, gnb, since),
+            now = self._recorder.now()
+            return asking.ask(
+                self._plan,
+                device,
+                gnb,
+                download,
+                model,
+                since_ns=now - self._origin,
+                time_left_ns=device.deadline_ns - (now - began),
                 memory_bytes=self._room(before),
-                macs_per_s=device.macs_per_s,
-                infer_interval_ns=device.infer_interval_ns,
-                slice=device.slice,
-                have=[],
-                round_trip_ns=channel.round_trip_ns(self._plan, device, gnb, since),
-                load_bytes_per_s=device.load_bytes_per_s,
-                energy_per_mac_j=device.energy_per_mac_j,
                 power_w=device.power_w,
             )
 
         def note(kind: Any, *figures: Any) -> None:
             self._note(kind, download, *figures)
 
-        edge = self._library(f"{gnb}-edge")
-        tiers = [Tier(host, (self._address(host), LIBRARY_PORT)) for host in (edge.host, *edge.upstream)]
+        tiers = asking.tiers(self._plan, gnb)
         return Receiver(self._http, tiers, device.retry_ns, self._plan.models[model], self._stored, ask, note)
 
     def _arriving(self, receiver: Receiver, model: str, download: str, began: int) -> Arrival:
@@ -267,13 +261,6 @@ class UserEquipment:
         made_from = {block.digest: bytes(objects[block.digest]) for block in blocks if block.digest in objects}
         net = self._factory.build(manifest, variant, made_from)
         return Running(manifest.model, variant, net, frozenset({self._plan.models[manifest.model], *made_from}))
-
-    # Looked up when they are needed: a table of all nodes for each device would fill the memory.
-    def _address(self, host: str) -> str:
-        return next(entry.ip for entry in self._plan.hosts if entry.name == host)
-
-    def _library(self, host: str) -> Library:
-        return next(library for library in self._plan.libraries if library.host == host)
 
     def _note(self, kind: Any, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._device.host, *figures))

@@ -5,9 +5,10 @@ from typing import Any
 
 from edge_nodes import delivery, http11
 from edge_nodes.clock import sleep_ns, sleep_until
-from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, Tier, drain
-from scenarios import channel, records
-from scenarios.plan import LIBRARY_PORT, Attachment, Device, Plan
+from edge_nodes.devices import asking
+from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, drain
+from scenarios import records
+from scenarios.plan import Attachment, Device, Plan
 
 ROOM = 1 << 62  # bytes
 
@@ -32,32 +33,26 @@ class PayloadDevice:
         """As a device does, up to the loading; a failure is recorded."""
         device, gnb = self._device, max((a for a in self._device.attachments if a.time_ns <= time_ns), key=_time).gnb
         began, limit = self._recorder.now(), device.deadline_ns
-        edge = next(library for library in self._plan.libraries if library.host == f"{gnb}-edge")
-        addresses = {host.name: host.ip for host in self._plan.hosts}
-        self._note(records.Requested, download, model, edge.host, limit)
+        tiers = asking.tiers(self._plan, gnb)
+        self._note(records.Requested, download, model, tiers[0].host, limit)
 
         def ask() -> delivery.Ask:
             now = self._recorder.now() - began
-            return delivery.Ask(
-                download=download,
-                model=model,
+            return asking.ask(
+                self._plan,
+                device,
+                gnb,
+                download,
+                model,
+                since_ns=time_ns + now,
                 time_left_ns=limit - now,
-                channel_bps=channel.rate_bps(self._plan, device, gnb, time_ns + now),
                 memory_bytes=ROOM,
-                macs_per_s=device.macs_per_s,
-                infer_interval_ns=device.infer_interval_ns,
-                slice=device.slice,
-                have=[],
-                round_trip_ns=channel.round_trip_ns(self._plan, device, gnb, time_ns + now),
-                load_bytes_per_s=device.load_bytes_per_s,
-                energy_per_mac_j=device.energy_per_mac_j,
                 power_w=None,
             )
 
         def note(kind: Any, *figures: Any) -> None:
             self._note(kind, download, *figures)
 
-        tiers = [Tier(host, (addresses[host], LIBRARY_PORT)) for host in (edge.host, *edge.upstream)]
         receiver = Receiver(self._http, tiers, device.retry_ns, self._plan.models[model], {}, ask, note)
         forgetting = asyncio.create_task(_forget_what_has_come(receiver))
         try:

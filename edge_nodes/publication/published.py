@@ -34,7 +34,7 @@ def manifests(folder: Path) -> dict[str, Manifest]:
     try:
         read = [Manifest.load(file) for file in sorted((folder / "manifests").glob("*.json"))]
     except (OSError, ManifestError) as error:
-        raise LibraryError(str(error)) from None
+        raise LibraryError(f"{error}; publish the model again") from None
     return {manifest.model: manifest for manifest in read}
 
 
@@ -48,7 +48,7 @@ def faults(folder: Path) -> list[str]:
     if not models:
         return [f"{folder}: has no model; `insitu library publish --into {folder}` adds one"]
     return [
-        f"{folder}: {name}: {fault}; publish it again"
+        f"{folder}: {name}: {fault}; publish the model again"
         for name, manifest in models.items()
         for fault in _faults(folder, name, manifest, models, held_out)
     ]
@@ -64,23 +64,21 @@ def _faults(
     if not manifest.variants:
         yield "it has no variant"
     for block in {block.digest: block for block in manifest.blocks}.values():
-        yield from _content_faults(
-            folder / "blocks" / block.digest.removeprefix("sha256:"), block.digest, f"block {block.digest}"
-        )
+        yield from _content_faults(folder / "blocks" / block.digest.removeprefix("sha256:"), block.digest)
     if manifest.network.get("kind") == "python":
         program = str(manifest.network.get("program"))
-        yield from _content_faults(folder / "programs" / f"{program}.py", f"sha256:{program}", f"program {program}")
+        yield from _content_faults(folder / "programs" / f"{program}.py", f"sha256:{program}")
     inputs, labels = held_out.get(f"{name}/images"), held_out.get(f"{name}/labels")
     if not inputs or not labels or inputs[0] != labels[0]:
         yield "it has no held-out inputs with as many labels in held_out.safetensors"
 
 
-def _content_faults(file: Path, digest: str, what: str) -> Iterator[str]:
+def _content_faults(file: Path, digest: str) -> Iterator[str]:
     try:
         if digest_of(file.read_bytes()) != digest:
-            yield f"{what} has other bytes than its digest says"
+            yield f"{file}: its bytes are not those that its name promises"
     except OSError as error:
-        yield f"{what}: {error.strerror}"
+        yield f"{file}: {error.strerror}"
 
 
 def held_out_shapes(folder: Path) -> dict[str, list[int]]:
@@ -92,7 +90,7 @@ def held_out_shapes(folder: Path) -> dict[str, list[int]]:
         with safe_open(file, "np") as tensors:
             return {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118 - not a mapping
     except (OSError, SafetensorError) as error:
-        raise LibraryError(f"{file}: not a safetensors file: {error}") from None
+        raise LibraryError(f"{file}: not a safetensors file: {error}; publish the models again") from None
 
 
 def add(

@@ -14,14 +14,14 @@ from aiohttp import web
 
 from edge_nodes import delivery, http11, tcp
 from edge_nodes.choosing.deadline import Course
-from edge_nodes.choosing.policies import Choice, Limits, NothingFits, compression, rate_for, sending_order
+from edge_nodes.choosing.ordering import sending_order
+from edge_nodes.choosing.policies import Choice, Limits, NothingFits, compression, rate_for
 from edge_nodes.choosing.transfer import payload_bps
 from edge_nodes.http11 import Data
 from edge_nodes.models.manifest import Block, Manifest, Variant
 from edge_nodes.tiers.sending import Channel, Stream, send_blocks
-from edge_nodes.tiers.sending import Unavailable as Unavailable
 from edge_nodes.tiers.sessions import Grant, Northbound, Refused
-from edge_nodes.tiers.store import Source
+from edge_nodes.tiers.store import Source, Unavailable
 from scenarios import records
 from scenarios.channel import above_ns
 from scenarios.plan import Plan

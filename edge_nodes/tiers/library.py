@@ -18,9 +18,8 @@ from edge_nodes.clock import sleep_until
 from edge_nodes.http11 import Body, Data
 from edge_nodes.models.manifest import Block, Manifest, ManifestError
 from edge_nodes.tiers import pulls
-from edge_nodes.tiers.downloads import Unavailable
 from edge_nodes.tiers.pulls import RETRY_NS, Pull, Pulls, Upstream, Wanted
-from edge_nodes.tiers.store import Held, Objects, Recorder, Source
+from edge_nodes.tiers.store import Held, Objects, Recorder, Source, Unavailable
 from scenarios import records
 
 KEEP_ALIVE_S = 10**6  # connections between tiers and from devices stay as long as the run

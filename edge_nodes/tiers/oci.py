@@ -67,11 +67,6 @@ def reference(model: str) -> tuple[str, str]:
     return name, situation or BASE_TAG
 
 
-def model_of(repository: str, tag: str) -> str:
-    """The model of a repository and tag."""
-    return repository if tag == BASE_TAG else f"{repository}@{tag}"
-
-
 def error(code: str, message: str, detail: Any = None) -> dict[str, Any]:
     """The body of an error; the codes are the distribution specification's."""
     return {"errors": [{"code": code, "message": message, "detail": detail}]}

@@ -16,8 +16,7 @@ from edge_nodes import http11
 from edge_nodes.clock import sleep_ns
 from edge_nodes.delivery import Frame, digest_of
 from edge_nodes.http11 import Body, Data, HttpError
-from edge_nodes.tiers.downloads import Unavailable
-from edge_nodes.tiers.store import Recorder
+from edge_nodes.tiers.store import Recorder, Unavailable
 from scenarios import records
 
 PATH = "/insitu/v1/objects"

@@ -9,9 +9,8 @@ from edge_nodes import http11
 from edge_nodes.delivery import digest_of
 from edge_nodes.http11 import Body, Extent
 from edge_nodes.tiers import oci
-from edge_nodes.tiers.downloads import Unavailable
 from edge_nodes.tiers.library import Tier, cut
-from edge_nodes.tiers.store import Source
+from edge_nodes.tiers.store import Source, Unavailable
 
 _VERSION = {"Docker-Distribution-API-Version": "registry/2.0"}
 _STATUS = {"DIGEST_INVALID": 400, "NAME_INVALID": 400, "UNSUPPORTED": 405, "UNAVAILABLE": 503}  # of the others 404

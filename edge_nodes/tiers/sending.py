@@ -10,17 +10,13 @@ from edge_nodes.choosing.deadline import Course, Outlook, Pace
 from edge_nodes.clock import sleep_ns
 from edge_nodes.http11 import Body
 from edge_nodes.models.manifest import Block
-from edge_nodes.tiers.store import Source
+from edge_nodes.tiers.store import Source, Unavailable
 
 UNSENT_NS = (
     10_000_000  # what may wait in a socket, and cannot be cut any more: what passes in this time at the promised rate
 )
 LEAST_UNSENT = 1 << 14  # bytes
 LOOK_AGAIN_NS = 1_000_000  # after which it is looked, at the earliest, whether a channel has recovered
-
-
-class Unavailable(Exception):
-    """No tier has the object, or none has it unbroken; the message says what each of them said."""
 
 
 Open = Callable[[str], Coroutine[Any, Any, Source]]  # an object by its digest; raises Unavailable

@@ -28,6 +28,10 @@ _READY = 256  # objects that are kept at hand: in memory when they are small, as
 _Stamp = tuple[int, int, int]  # inode, size and time of change of a file
 
 
+class Unavailable(Exception):
+    """No tier has the object, or none has it unbroken; the message says what each of them said."""
+
+
 class Source(Protocol):
     """An object to be sent. It is not lost while somebody holds it, whatever is evicted meanwhile."""
 

@@ -4,19 +4,16 @@ Mininet's `iperf` waits for a report of the connection by which it looks whether
 (mininet/mininet#1060). While a node runs a command, the CLI polls its input too, to pass keys on: a file is always readable,
 so it eats the commands that follow, in a loop that never sleeps. `monitor` polls whether it could write, which it always
 can: another such loop. Computing takes no virtual time, so under the virtual clock such a loop never gives way.
-A controller is started and not waited for: a switch that comes before it listens tries again seconds later.
 """
 
 import importlib.util
 from pathlib import Path
 
-_LISTENS = 'timeout 5 sh -c "until ss -Hltn sport = :%d | grep -q .; do sleep 0.01; done"'
 _MENDED = {
     "net.py": [
         ("count = 2 if l4Type == 'TCP' else 1", "count = 1"),
         ("poller.register( host.stdout )", "poller.register( host.stdout, select.POLLIN )"),
     ],
-    "node.py": [("' 2>' + cout + ' &' )", f"' 2>' + cout + ' & {_LISTENS}' % self.port )")],
     "cli.py": [
         ("bothPoller.register( self.stdin, POLLIN )", "self.isatty() and bothPoller.register( self.stdin, POLLIN )"),
         ("if isReadable( self.inPoller ):", "if self.isatty() and isReadable( self.inPoller ):"),

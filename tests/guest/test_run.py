@@ -118,6 +118,11 @@ def without_the_models_slice(campus: str) -> str:
     return campus
 
 
+def share(downloads: dict[str, Any]) -> float:
+    """Of the downloads that were on time."""
+    return float(downloads["on_time"] / downloads["requested"])
+
+
 def test_campus_without_the_models_slice_is_slower_and_has_downloads_cut(
     campus: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -125,11 +130,11 @@ def test_campus_without_the_models_slice_is_slower_and_has_downloads_cut(
     scenario.write_text(without_the_models_slice(CAMPUS.read_text()))
     done = insitu("run", scenario, "--seed", 7, "--out", tmp_path / "run", "--json")
     without = json.loads(done.stdout)
-    assert done.returncode in (0, 1)
+    assert done.returncode == 1, "campus expects most downloads on time"
     one, other = campus["downloads"], without["downloads"]
     assert other["latency_ms"]["p95"] >= 1.5 * one["latency_ms"]["p95"]
     assert other["cut"] > one["cut"]
-    assert other["on_time"] < one["on_time"]
+    assert share(other) <= share(one) - 0.10
 
 
 def test_an_expectation_that_does_not_hold_gives_exit_code_1(tmp_path: Path) -> None:

@@ -86,7 +86,6 @@ def registries(tmp_path: Path) -> Callable[..., Any]:
 @pytest.mark.parametrize(("model", "name", "tag"), [("digits", "digits", "base"), ("digits@night", "digits", "night")])
 def test_a_model_is_a_repository_with_a_tag(model: str, name: str, tag: str) -> None:
     assert oci.reference(model) == (name, tag)
-    assert oci.model_of(name, tag) == model
 
 
 def test_an_image_names_our_manifest_the_blocks_and_what_is_known_of_the_model() -> None:

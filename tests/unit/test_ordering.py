@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from edge_nodes.choosing.policies import sending_order
+from edge_nodes.choosing.ordering import sending_order
 from edge_nodes.models.manifest import Block, Manifest, Variant
 
 SOME = settings(max_examples=200, deadline=None)

@@ -89,10 +89,10 @@ def test_where_writing_fails_the_old_model_stays(tmp_path: Path, monkeypatch: py
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a block is gone": (lambda f: file_of(f, b"one").unlink(), "signs: block sha256:.*: No such file.*; publish it again"),
-    "a block is cut": (lambda f: file_of(f, b"one").write_bytes(b"on"), "signs: block sha256:.* has other bytes than"),
-    "a program is gone": (lambda f: next((f / "programs").iterdir()).unlink(), "signs: program [0-9a-f]{64}: No such file"),
-    "a program is another": (lambda f: next((f / "programs").iterdir()).write_text("evil"), "signs: program .* has other bytes"),
+    "a block is gone": (lambda f: file_of(f, b"one").unlink(), "signs: .*/blocks/.*: No such file.*; publish the model again"),
+    "a block is cut": (lambda f: file_of(f, b"one").write_bytes(b"on"), "signs: .*/blocks/.*: its bytes are not"),
+    "a program is gone": (lambda f: next((f / "programs").iterdir()).unlink(), "signs: .*/programs/[0-9a-f]{64}.py: No such file"),
+    "a program is another": (lambda f: next((f / "programs").iterdir()).write_text("evil"), "signs: .*/programs/.*: its bytes"),
     "no held-out set": (lambda f: (f / "held_out.safetensors").unlink(), "signs: it has no held-out inputs with as many labels"),
     "a broken held-out set": (lambda f: (f / "held_out.safetensors").write_bytes(b"?"), "held_out.safetensors: not a"),
     "a broken manifest": (lambda f: (f / "manifests" / "signs.json").write_text("{"), "signs.json: not a manifest"),
@@ -119,7 +119,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, name: str) -> None:
 def test_a_specialisation_without_its_base_is_a_fault(tmp_path: Path) -> None:
     added(tmp_path, "digits@night", b"one")
     assert published.faults(tmp_path) == [
-        f"{tmp_path}: digits@night: its base model digits is not here; publish it again"
+        f"{tmp_path}: digits@night: its base model digits is not here; publish the model again"
     ]
 
 
