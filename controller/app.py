@@ -1,14 +1,12 @@
 """The controller: all the OpenFlow input and output, and the northbound's sockets. What to do is decided elsewhere.
 
-It is told by its environment: INSITU_PLAN, the plan's file; INSITU_EVENTS, the folder for its records; INSITU_NORTHBOUND, a
-listening socket's descriptor in the NEF's namespace; INSITU_READY, a descriptor that gets one byte when every switch is set.
+It runs under os-ken and Ryu: `python -m controller.app`, `ryu-manager controller/app.py`; `options` says how it is told what.
 """
 
 import json
 import logging
 import os
 import signal
-import socket
 import sys
 import time
 from collections import defaultdict
@@ -16,26 +14,29 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from controller import qod, slices
+if not __package__:  # `ryu-manager` takes this file alone
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from controller import options, qod, slices
 from controller.paths import Paths
-from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3
+from controller.ryu import App, handler, hub, ofp_event, ofproto_v1_3, run
 from scenarios import plan, records
 
 _LOG = logging.getLogger(__name__)
 _BARRIER_LIMIT = 10  # seconds in which a switch has to confirm
 
 
-class SliceController(app_manager.OSKenApp):
+class SliceController(App):
     """Installs flows before they are needed: no flooding, no learning, no ARP."""
 
     OFP_VERSIONS = [ofproto_v1_3.OFP_VERSION]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._plan = plan.parse(Path(os.environ["INSITU_PLAN"]).read_bytes())
+        self._plan = options.plan()
         self._paths = Paths(self._plan)
         self._book = qod.Book(self._plan, self._paths)
-        self._recorder = records.Recorder(Path(os.environ["INSITU_EVENTS"]), "controller")
+        self._recorder = options.recorder()
         self._names = {switch.dpid: switch.name for switch in self._plan.switches}
         self._devices = {device.interface: device for device in self._plan.devices}
         self._switches: dict[str, Any] = {}
@@ -78,7 +79,7 @@ class SliceController(app_manager.OSKenApp):
             flows = sum(len(entries) for entries in self._fixed.values())
             self._recorder.write(records.Ready(self._recorder.now(), "controller", "flows", flows))
             self._serve_northbound()
-            os.write(int(os.environ["INSITU_READY"]), b"R")
+            options.tell_ready()
 
     def _reroute(self, device: plan.Device, attachment: plan.Attachment) -> None:
         sessions = [s for s in self._book.sessions.values() if s.device == device.host]
@@ -153,7 +154,7 @@ class SliceController(app_manager.OSKenApp):
     def _serve_northbound(self) -> None:
         from eventlet import greenio, wsgi  # after the hub is patched
 
-        listening = greenio.GreenSocket(socket.socket(fileno=int(os.environ["INSITU_NORTHBOUND"])))
+        listening = greenio.GreenSocket(options.northbound())
         hub.spawn(wsgi.server, listening, self._answer, log_output=False, debug=False)
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
@@ -227,7 +228,5 @@ class SliceController(app_manager.OSKenApp):
 
 
 if __name__ == "__main__":
-    from controller import ryu
-
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    ryu.run("controller.app", plan.OPENFLOW_PORT)
+    run("controller.app", sys.argv[1:])

@@ -9,7 +9,9 @@ from typing import Literal, NoReturn
 import click
 
 from insitu.model_library import library
+from insitu.ryu_environment import NoRyu, require_for
 from scenarios.load import ScenarioError, load
+from scenarios.schema import Scenario
 
 _EXPECTATION, _INPUT, _FAILED = 1, 2, 3
 
@@ -52,12 +54,12 @@ def run(
     if on == "host" and clock == "virtual":
         _fail(_INPUT, "--clock virtual: the host's clock is real; leave it out, or use --on vm")
     try:
-        scenario = load(file, settings, experiment.shipped())
+        scenario = _load(file, settings)
         with screen.RunProgress(scenario.name, scenario.duration // 10**9, quiet=as_json) as progress:
             command = ["insitu", *sys.argv[1:]]
             time = clock or ("real" if on == "host" else "virtual")
             result = experiment.run(scenario, file, seed, out, time, on, progress.say, progress.update, command)
-    except ScenarioError as error:
+    except (ScenarioError, NoRyu) as error:
         _fail(_INPUT, str(error))
     except (experiment.FolderTaken, UnfitHost, BrokenLibrary) as error:
         _fail(_INPUT, str(error))
@@ -79,13 +81,11 @@ def run(
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(files: Sequence[Path]) -> None:
     """Say everything that is wrong with scenario FILES, without running them."""
-    from insitu import experiment
-
     wrong = False
     for file in files:
         try:
-            load(file, models=experiment.shipped())
-        except ScenarioError as error:
+            _load(file)
+        except (ScenarioError, NoRyu) as error:
             wrong = True
             click.echo(str(error), err=True)
         else:
@@ -109,7 +109,6 @@ def shell(
 
     With --topo, NAME's links are insitu's and its controller is a learning switch; `NAME,3,depth=2` gives arguments.
     """
-    from insitu import experiment
     from insitu import shell as shells
     from insitu.vm.failure import MachineError
     from insitu.vm.source import KernelError
@@ -125,8 +124,8 @@ def shell(
             status = shells.topology(topo, seed, clock)
         else:
             assert file is not None
-            status = shells.scenario(load(file, settings, experiment.shipped()), seed, clock)
-    except ScenarioError as error:
+            status = shells.scenario(_load(file, settings), seed, clock)
+    except (ScenarioError, NoRyu) as error:
         _fail(_INPUT, str(error))
     except KeyboardInterrupt:
         _fail(130, "interrupted: the machine is ended")
@@ -245,6 +244,15 @@ def verify() -> None:
         _fail(_FAILED, str(error))
     click.echo("\n".join(outcome.lines))
     sys.exit(0 if outcome.equal else _EXPECTATION)
+
+
+def _load(file: Path, settings: Sequence[str] = ()) -> Scenario:
+    """A scenario that this machine can run. Raises ScenarioError or NoRyu."""
+    from insitu import experiment
+
+    scenario = load(file, settings, experiment.shipped())
+    require_for(scenario.controller)
+    return scenario
 
 
 def _fail(code: int, message: str) -> NoReturn:

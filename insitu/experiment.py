@@ -21,7 +21,7 @@ from edge_nodes.models import numerics
 from edge_nodes.models.manifest import Manifest
 from edge_nodes.publication import shipping
 from edge_nodes.tiers import payloads
-from insitu import cache, fidelity, own_library, remains
+from insitu import cache, fidelity, own_library, remains, ryu_environment
 from insitu.native import machine as native
 from insitu.native import probe
 from insitu.summary import Summary, summarise
@@ -251,7 +251,12 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
             "PYTHONDONTWRITEBYTECODE": "1",
             "PATH": machine.SYSTEM_PATH,
         },
-        mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
+        mounts={
+            "project": _guest_program(),
+            "python": Path(sys.prefix),
+            "library": library,
+            **ryu_environment.mounts(plan.controller),
+        },
         on_poll=follower.poll,
     )
     failure = folder / "failure"
@@ -314,9 +319,13 @@ def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[s
         "plan_format": plan.format,
         "on": "vm" if kernel else "host",
         "datapath": plan.machine.datapath,
-        "versions": versions(kernel, _guest_program().name.rpartition("-")[2], plan.models),
+        "versions": versions(kernel, _guest_program().name.rpartition("-")[2], plan.models) | _ryu(plan),
         "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.platform()},
     }
+
+
+def _ryu(plan: Plan) -> dict[str, str]:
+    return {"ryu": ryu_environment.require().name} if plan.controller == "ryu" else {}
 
 
 def _sha256(file: Path) -> str:

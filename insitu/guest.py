@@ -29,6 +29,7 @@ from topology import openvswitch
 from topology.net import Network
 
 SECOND = 1_000_000_000
+CONTROLLER_LISTENS = ("--ofp-listen-host=127.0.0.1", f"--ofp-tcp-listen-port={plans.OPENFLOW_PORT}")
 DRAIN_S = 60.0  # in which the processes end after the run; with a real clock one that is late catches up first
 
 
@@ -254,10 +255,13 @@ def start_controller(plan: Plan, folder: Path) -> Service:
         "INSITU_EVENTS": str(folder / "events"),
         "INSITU_NORTHBOUND": str(northbound.fileno()),
         "INSITU_READY": str(child_ready),
+        "INSITU_CONTROLLER": plan.controller,
     }
+    if plan.controller == "ryu":
+        told["PYTHONPATH"] = f"{plans.RYU_PACKAGES}:{os.environ['PYTHONPATH']}"
     with (folder / "logs" / "controller.log").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *_as_we_are(), "-m", "controller.app"],
+            [sys.executable, *_as_we_are(), "-m", "controller.app", *CONTROLLER_LISTENS],
             env=os.environ | told,
             pass_fds=(northbound.fileno(), child_ready),
             stdin=subprocess.DEVNULL,

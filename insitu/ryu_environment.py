@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 from insitu.cache import cache_dir, cached
+from scenarios.plan import RYU_PACKAGES
 
 PROJECT = Path(__file__).resolve().parent.parent
 _PINS = (PROJECT / "constraints.txt", PROJECT / "controller" / "ryu-constraints.txt")
 _PATCH = PROJECT / "controller" / "ryu.patch"
 _TO_BUILD = ("setuptools", "wheel", "pbr")  # of the pinned versions: Ryu's own build would take the newest
 _PACKAGES = ("ryu", "msgspec", "numpy", "scipy")  # Ryu, and what the controller imports
-_GUEST = "/run/ryu"  # where the guest sees `packages`
 
 
 class NoRyu(Exception):
@@ -32,10 +32,21 @@ def require() -> Path:
     """The environment. Raises NoRyu."""
     if folder := find():
         return folder
-    raise NoRyu('controller "ryu": Ryu\'s environment is not there; make it by "make ryu"')
+    raise NoRyu("controller: ryu: its environment is not there; run `make ryu`")
 
 
-def packages(environment: Path) -> Path:
+def require_for(controller: str) -> None:
+    """What a scenario's controller needs is there. Raises NoRyu."""
+    if controller == "ryu":
+        require()
+
+
+def mounts(controller: str) -> dict[str, Path]:
+    """What the machine has to see, for a plan's controller to start. Raises NoRyu."""
+    return {Path(RYU_PACKAGES).name: _packages(require())} if controller == "ryu" else {}
+
+
+def _packages(environment: Path) -> Path:
     """The folder from which the environment's Python imports."""
     return environment / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
 
@@ -57,15 +68,24 @@ def _folder() -> Path:
 
 
 def _fill(folder: Path) -> None:
-    python, site = folder / "bin" / "python", packages(folder)
-    pins = [word for file in _PINS for word in ("-c", str(file))]
-    install = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "--no-compile", *pins]
+    python, site = folder / "bin" / "python", _packages(folder)
+    pins: list[str | Path] = [word for file in _PINS for word in ("-c", file)]
+    install: list[str | Path] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--disable-pip-version-check",
+        "--no-compile",
+        *pins,
+    ]
     _execute([Path(sys._base_executable).resolve(), "-m", "venv", folder])  # type: ignore[attr-defined]
     _execute([*install, *_TO_BUILD])
     _execute([*install, "--no-build-isolation", *_PACKAGES])
     _execute(["patch", "-p1", "-s", "-d", site, "-i", _PATCH])
     # Compiled under the name that it has in the guest, as the environment that insitu runs in
-    _execute([python, "-m", "compileall", "-q", "-j", "2", "-s", site, "-p", _GUEST, site])
+    _execute([python, "-m", "compileall", "-q", "-j", "2", "-s", site, "-p", RYU_PACKAGES, site])
     for program in (folder / "bin").iterdir():  # they name the folder, which is renamed when all is there
         text = program.read_bytes()
         if not program.is_symlink() and text.startswith(b"#!"):
@@ -76,7 +96,9 @@ def _execute(command: list[str | Path]) -> None:
     done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
     if done.returncode:
         said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
-        raise NoRyu(f"Ryu's environment cannot be made: {Path(command[0]).name}: {said[-1] if said else 'it said nothing'}")
+        raise NoRyu(
+            f"Ryu's environment cannot be made: {Path(command[0]).name}: {said[-1] if said else 'it said nothing'}"
+        )
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ or a process that died shows. In the files `t` is ns of the machine's monotonic 
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -380,11 +381,13 @@ AnyEvent = (
 
 
 class Recorder:
-    """Writes one process's events to `folder/<process>.jsonl`."""
+    """Writes one process's events to `folder/<process>.jsonl`; without a folder, nowhere."""
 
-    def __init__(self, folder: Path, process: str) -> None:
+    def __init__(self, folder: Path | None, process: str) -> None:
         self.process = process
-        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("xb")
+        self._file: IO[bytes] = (folder / f"{process}.jsonl" if folder else Path(os.devnull)).open(
+            "xb" if folder else "wb"
+        )
         self._encoder = msgspec.json.Encoder()
         self._count = 0
 
