@@ -31,13 +31,18 @@ CONF.register_opts(
 )
 
 
-def plan() -> Plan:
-    """The plan. Without one there is nothing to do: the process ends with a line that says why."""
+def plan_file() -> Path:
+    """The plan's file. Without one there is nothing to do: the process ends with a line that says why."""
     file = os.environ.get("INSITU_PLAN") or CONF.insitu.plan
     if not file:
         _end("no plan: set INSITU_PLAN to a plan's file, or write `plan = FILE` under [insitu] in the --config-file")
+    return Path(file)
+
+
+def plan(file: Path) -> Plan:
+    """What the plan's file has."""
     try:
-        return parse(Path(file).read_bytes())
+        return parse(file.read_bytes())
     except OSError as error:
         _end(f"{file}: {error.strerror}")
     except msgspec.DecodeError as error:
@@ -51,6 +56,12 @@ def recorder() -> Recorder:
         return Recorder(Path(folder) if folder else None, "controller")
     except OSError as error:
         _end(f"records: {error.filename}: {error.strerror}")
+
+
+def logs() -> Path:
+    """The folder for what a failure leaves to look at."""
+    events = os.environ.get("INSITU_EVENTS")
+    return Path(events).parent / "logs" if events else Path(CONF.insitu.records or ".")
 
 
 def northbound() -> socket.socket:

@@ -98,14 +98,14 @@ def queue_of(plan: Plan, slice_name: str) -> int:
     return next(entry.queue for entry in plan.slices if entry.name == slice_name)
 
 
-def session_entries(paths: Paths, request: Request, queue: int, switches: Iterable[str]) -> list[Entry]:
+def session_entries(paths: Paths, request: Request, queue: int, cookie: int, switches: Iterable[str]) -> list[Entry]:
     """A session's flow, both directions, on the switches of its path."""
     device, server = paths.hosts[request.device].ip, paths.hosts[request.server].ip
     down = _flow(server, device, request.server_ports, request.device_ports)
     up = _flow(device, server, request.device_ports, request.server_ports)
     priority = WITH_PORTS if request.device_ports or request.server_ports else WITHOUT_PORTS
     matches = [*down, *up]
-    return [Entry(switch, CLASSIFY, priority, match, queue, cookie=queue) for switch in switches for match in matches]
+    return [Entry(switch, CLASSIFY, priority, match, queue, cookie=cookie) for switch in switches for match in matches]
 
 
 def _flow(source: str, target: str, from_ports: Sequence[Ports], to_ports: Sequence[Ports]) -> Iterator[Match]:

@@ -219,3 +219,26 @@ def _statistics(attrs: dict[int, bytes]) -> tuple[int, int]:
     sent = struct.unpack_from("=Q", parts[1])[0]  # gnet_stats_basic
     _, _, dropped, _, _ = struct.unpack_from("=IIIII", parts[3])  # gnet_stats_queue
     return sent, dropped
+
+
+def session_class(end: End, index: int, slice_queue: int, number: int, rate_bps: int) -> list[Message]:
+    """Sets a session's class, or gives it another rate. (Until slices' own.)"""
+    ceiling = next(queue.ceiling_bps for queue in end.queues if queue.number == slice_queue)
+    queue = Queue(number=number, slice="", rate_bps=rate_bps, ceiling_bps=ceiling)
+    body = _TC.pack(0, index, _class_of(queue), _TOP, 0) + attribute(_KIND, text("htb"))
+    options = attribute(_OPTIONS, _share(end, queue).encode())
+    return [
+        Message(RTM_NEWTCLASS, REQUEST | ACK | CREATE, body + options, f"{end.interface}: class"),
+        _qdisc(end, index, _class_of(queue), _leaf_of(queue), _leaf(end, queue), False),
+    ]
+
+
+def without_session(end: End, index: int, number: int) -> list[Message]:
+    body = _TC.pack(0, index, _HTB | (number + 1), 0, 0)
+    return [Message(41, REQUEST | ACK, body, f"{end.interface}: no class")]
+
+
+def default_rate(end: End, index: int, slice_queue: int, rate_bps: int) -> list[Message]:
+    queue = next(queue for queue in end.queues if queue.number == slice_queue)
+    changed = Queue(number=queue.number, slice=queue.slice, rate_bps=rate_bps, ceiling_bps=queue.ceiling_bps)
+    return [_class(end, index, _TOP, _class_of(queue), _share(end, changed), True)]

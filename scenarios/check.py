@@ -9,6 +9,7 @@ from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.expectation import figures, is_share
 from scenarios.faults import Fault
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, problem
+from scenarios.profiles import offered
 from scenarios.quantity import show
 from scenarios.schema import Device, Scenario, Situation
 from scenarios.shaping import needs_wire, queue_problem, timeline, way_problem
@@ -45,8 +46,8 @@ def problems(scenario: Scenario, shipped: Models | None = None) -> list[Finding]
     """Everything that is wrong, each with its place; `shipped` are the models that ship (None: what names one is not checked)."""
     if too_many := list(_size(scenario)):
         return too_many  # naming them all would take long
-    checks = (_names, _cross_links, _segments, _devices, _links, _slices, _dynamics, _faults, _traffic, _policies)
-    checks += (_captures, _expectations)
+    checks = (_names, _cross_links, _segments, _devices, _links, _slices, _profiles, _dynamics, _faults, _traffic)
+    checks += (_policies, _captures, _expectations)
     found = [finding for check in checks for finding in check(scenario)]
     own = scenario.libraries.central.models
     models = None if shipped is None else {**shipped, **(own.variants if own else {})}
@@ -201,6 +202,18 @@ def _slices(scenario: Scenario) -> Iterator[Finding]:
         if rate < LEAST_GUARANTEE:
             least = show(LEAST_GUARANTEE, "rate")
             yield ("slices",), f'slice "{name}" has {show(rate, "rate")} on the slowest link; give it at least {least}'
+
+
+def _profiles(scenario: Scenario) -> Iterator[Finding]:
+    names = [profile.name for profile in scenario.profiles]
+    for p, name in enumerate(names):
+        if name in names[:p]:
+            yield ("profiles", p, "name"), f'the name "{name}" is already taken by another profile; choose another'
+    known = [profile.name for profile in offered(scenario.profiles)]
+    for s, entry in enumerate(scenario.slices):
+        for profile in entry.profiles:
+            if profile not in known:
+                yield ("slices", s, "profiles"), _unknown("profile", profile, known)
 
 
 def least_share(scenario: Scenario) -> tuple[str, Fraction]:

@@ -110,6 +110,19 @@ class Slice(Part):
     profiles: list[str]
 
 
+class Profile(Part):
+    """A QoS profile of the northbound: the rates that a session has, and how long one may last."""
+
+    name: str
+    down_bps: int
+    up_bps: int
+    priority: int  # 1 … 100, the highest first
+    delay_ns: int | None  # the packet delay budget
+    shortest_ns: int
+    longest_ns: int
+    status: Literal["ACTIVE", "INACTIVE", "DEPRECATED"]
+
+
 class Library(Part):
     """One tier's service; `upstream` are the hosts to pull from, in order."""
 
@@ -239,6 +252,7 @@ class Plan(Part):
         str, list[int]
     ]  # netem's tables: the quantiles' distance from the mean in 1/8192 of the deviation
     slices: list[Slice]
+    profiles: list[Profile]
     libraries: list[Library]
     devices: list[Device]
     prefetches: list[Prefetch]  # in the order of their times

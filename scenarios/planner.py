@@ -14,6 +14,7 @@ from scenarios.check import described_links, matching, slice_names
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, Towards
 from scenarios.prefetching import prefetches
+from scenarios.profiles import offered
 from scenarios.schema import Device, Scenario, Situation, Traffic
 from scenarios.shaping import Clock, needs_wire, shape, timeline
 from scenarios.tables import SECOND
@@ -62,6 +63,7 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         faults=_faults(scenario),
         distributions=network.distributions,
         slices=slices,
+        profiles=_profiles(scenario),
         libraries=_libraries(scenario, seed),
         devices=devices,
         prefetches=prefetches(scenario, devices, library_slice.guarantee, published.sizes),
@@ -106,6 +108,22 @@ def _slices(scenario: Scenario) -> list[p.Slice]:
             profiles=list(specs[name].profiles) if name in specs else [],
         )
         for queue, name in enumerate(names)
+    ]
+
+
+def _profiles(scenario: Scenario) -> list[p.Profile]:
+    return [
+        p.Profile(
+            name=profile.name,
+            down_bps=profile.down,
+            up_bps=profile.up,
+            priority=profile.priority,
+            delay_ns=profile.delay,
+            shortest_ns=profile.shortest_ns,
+            longest_ns=profile.longest_ns,
+            status=profile.status,
+        )
+        for profile in offered(scenario.profiles)
     ]
 
 

@@ -27,6 +27,7 @@ from scenarios.fields import (
 )
 from scenarios.links import CongestionControl, Dynamics, LinkSpec
 from scenarios.own_models import OwnFolder
+from scenarios.profiles import MOST_PROFILES, Profile
 
 
 class Gnb(Part):
@@ -181,6 +182,7 @@ class Scenario(Part):
     network: Network
     libraries: Libraries = Libraries()
     slices: list[Slice] = [Slice(name="default")]
+    profiles: list[Profile] = Field([], max_length=MOST_PROFILES)
     devices: list[Device] = Field(min_length=1)
     situations: list[Situation] = [Situation(model="digits")]
     payloads: dict[Name, Payload] = {}

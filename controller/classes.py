@@ -1,0 +1,130 @@
+"""Sessions' classes at the ports of their paths, set by netlink: one request for all ports of a session.
+
+What a session is guaranteed its slice's default class is not: that one keeps the slice's guarantee less those of the sessions.
+"""
+
+import errno
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from controller.session import Direction
+from linux import tree
+from linux.netlink import Message
+from scenarios.plan import Plan
+
+LEAST_BPS = 8_000  # of any class: the kernel takes none without a rate
+Rates = Mapping[Direction, int]  # bit/s at each port
+_GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)  # the class, its interface, or the whole tree is not there
+
+
+class Requests(Protocol):
+    """A routing socket."""
+
+    def request(self, messages: list[Message]) -> None:
+        """Carries out all. Raises OSError for the first that is refused."""
+
+
+class Classes:
+    """What sessions have at each port. A port is a direction of a link, named by the end that sends."""
+
+    def __init__(self, plan: Plan, netlink: Requests, index_of: Callable[[str], int]) -> None:
+        self._netlink, self._index_of = netlink, index_of
+        ends = {(link.name, number): end for link in plan.links for number, end in enumerate(link.ends)}
+        self._ends = {direction: end for direction, end in ends.items() if end.port and end.queues}
+        self._guarantees = {(d, queue.number): queue.rate_bps for d, end in self._ends.items() for queue in end.queues}
+        self._sums: dict[tuple[Direction, int], int] = defaultdict(int)  # of sessions, by port and slice's queue
+        self._there: dict[Direction, dict[int, tuple[int, int]]] = defaultdict(dict)  # queue -> slice's queue, rate
+        self._indices: dict[str, int] = {}
+
+    def change(self, queue: int, slice_queue: int, before: Rates, after: Rates) -> None:
+        """Makes a session's classes those of `after`. Raises OSError when the kernel refuses one; all are as before then."""
+        changed = [d for d in {**before, **after} if d in self._ends and before.get(d) != after.get(d)]
+        grown = {d: after.get(d, 0) - before.get(d, 0) for d in changed}
+        try:
+            self._request(changed, queue, slice_queue, after, grown)
+        except OSError:
+            for direction in changed:
+                self._restore(direction, queue, slice_queue, before)
+            raise
+        self._note(changed, queue, slice_queue, after, grown)
+
+    def remove(self, queue: int, slice_queue: int, before: Rates) -> None:
+        """Ends a session's classes. That one is gone already, with its port or by somebody else's hand, is what is wanted."""
+        changed = [direction for direction in before if direction in self._ends]
+        grown = {direction: -before[direction] for direction in changed}
+        try:
+            self._request(changed, queue, slice_queue, {}, grown)
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
+        self._note(changed, queue, slice_queue, {}, grown)
+
+    def renew(self, direction: Direction) -> None:
+        """Sets all sessions' classes again at a port whose tree was made anew. Raises OSError."""
+        if direction not in self._ends:
+            return
+        end = self._ends[direction]
+        messages: list[Message] = []
+        self._indices.pop(end.interface, None)
+        index = self._index(end.interface)
+        for queue, (slice_queue, rate) in self._there[direction].items():
+            messages += tree.session_class(end, index, slice_queue, queue, max(rate, LEAST_BPS))
+        for slice_queue in {slice_queue: None for slice_queue, _ in self._there[direction].values()}:
+            messages += tree.default_rate(end, index, slice_queue, self._left(direction, slice_queue))
+        self._netlink.request(messages)
+
+    def _request(
+        self, ports: Iterable[Direction], queue: int, slice_queue: int, after: Rates, grown: Mapping[Direction, int]
+    ) -> None:
+        """One request. A sum that passes the guarantee, or is far under it, leaves the default class alone."""
+        messages: list[Message] = []
+        for direction in ports:
+            messages += self._session(direction, queue, slice_queue, after)
+            left = self._left(direction, slice_queue, grown[direction])
+            if left != self._left(direction, slice_queue):
+                end = self._ends[direction]
+                messages += tree.default_rate(end, self._index(end.interface), slice_queue, left)
+        self._netlink.request(messages)
+
+    def _session(self, direction: Direction, queue: int, slice_queue: int, rates: Rates) -> list[Message]:
+        end = self._ends[direction]
+        index = self._index(end.interface)
+        if direction not in rates:
+            return tree.without_session(end, index, queue)
+        return tree.session_class(end, index, slice_queue, queue, max(rates[direction], LEAST_BPS))
+
+    def _restore(self, direction: Direction, queue: int, slice_queue: int, before: Rates) -> None:
+        """One port as it was, after a change that was carried out in part."""
+        end = self._ends[direction]
+        for part in (self._session, self._default):
+            try:
+                self._netlink.request(part(direction, queue, slice_queue, before))
+            except OSError as error:
+                if error.errno not in _GONE:
+                    raise
+        del end
+
+    def _default(self, direction: Direction, queue: int, slice_queue: int, before: Rates) -> list[Message]:
+        end = self._ends[direction]
+        return tree.default_rate(end, self._index(end.interface), slice_queue, self._left(direction, slice_queue))
+
+    def _left(self, direction: Direction, slice_queue: int, grown: int = 0) -> int:
+        """The default class's guarantee."""
+        rest = self._guarantees[direction, slice_queue] - self._sums[direction, slice_queue] - grown
+        return max(rest, LEAST_BPS)
+
+    def _note(
+        self, ports: Iterable[Direction], queue: int, slice_queue: int, after: Rates, grown: Mapping[Direction, int]
+    ) -> None:
+        for direction in ports:
+            self._sums[direction, slice_queue] += grown[direction]
+            if direction in after:
+                self._there[direction][queue] = (slice_queue, after[direction])
+            else:
+                del self._there[direction][queue]
+
+    def _index(self, interface: str) -> int:
+        if interface not in self._indices:
+            self._indices[interface] = self._index_of(interface)
+        return self._indices[interface]

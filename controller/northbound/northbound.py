@@ -1,0 +1,63 @@
+"""All of the northbound, put together from a plan and the engine of sessions."""
+
+from collections.abc import Callable
+from socket import socket
+
+from controller.northbound.application import Application, Route
+from controller.northbound.directory import Directory
+from controller.northbound.downloads import Downloads
+from controller.northbound.events import LIMIT_S, Delivered, Outbox, Spawn, status_changed
+from controller.northbound.profiles import Profiles
+from controller.northbound.quality_on_demand import QualityOnDemand
+from controller.northbound.resources import Resource, Resources
+from controller.sessions import Sessions
+from scenarios.plan import Plan
+
+QUALITY_ON_DEMAND, QOS_PROFILES, INSITU = "/quality-on-demand/v1", "/qos-profiles/v1", "/insitu/v1"
+
+
+def application(
+    plan: Plan,
+    sessions: Sessions,
+    open_socket: Callable[[], socket],
+    spawn: Spawn,
+    delivered: Delivered,
+    now: Callable[[], int],
+    calendar_ns: int,
+) -> Application:
+    """A WSGI application. Events to sinks leave by `open_socket`'s, each sink's in a thread that `spawn` starts, and are told
+    to `delivered`; `now` is the monotonic clock, `calendar_ns` what it lacks to the time since 1970."""
+    directory = Directory(plan)
+    profiles = Profiles(plan, directory)
+
+    def connect(host: str, port: int) -> socket:
+        address = directory.address(host)
+        if address is None:
+            raise OSError(f"there is no host {host} in this network")
+        made = open_socket()
+        made.settimeout(LIMIT_S)
+        made.connect((address, port))
+        return made
+
+    outbox = Outbox(connect, spawn, delivered)
+
+    def notify(resource: Resource) -> None:
+        if resource.asked.sink:
+            outbox.put(status_changed(resource, QUALITY_ON_DEMAND, resources.timestamp(now())))
+
+    resources = Resources(sessions, notify, now, calendar_ns)
+    qod = QualityOnDemand(directory, profiles, sessions, resources)
+    downloads = Downloads(directory, {entry.name for entry in plan.slices}, sessions, resources, now)
+    session = rf"{QUALITY_ON_DEMAND}/sessions/([^/]+)"
+    return Application(
+        [
+            Route("POST", f"{QUALITY_ON_DEMAND}/sessions", qod.create),
+            Route("GET", session, qod.get, has_body=False),
+            Route("DELETE", session, qod.delete, has_body=False),
+            Route("POST", f"{session}/extend", qod.extend),
+            Route("POST", f"{QUALITY_ON_DEMAND}/retrieve-sessions", qod.retrieve),
+            Route("POST", f"{QOS_PROFILES}/retrieve-qos-profiles", profiles.retrieve),
+            Route("GET", rf"{QOS_PROFILES}/qos-profiles/([^/]+)", profiles.get, has_body=False),
+            Route("POST", f"{INSITU}/downloads", downloads.create),
+        ]
+    )
