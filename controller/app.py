@@ -1,6 +1,6 @@
 """The controller as an application of os-ken or Ryu: it puts the parts together and passes on what switches say.
 
-`python -m controller.app`, or `ryu-manager controller/app.py`; `options` has what it is told by its environment or its configuration.
+`python -m controller.app`, or `ryu-manager controller/app.py`; `options` is what the environment or the configuration tells it.
 """
 
 import logging
