@@ -46,8 +46,10 @@ def problems(scenario: Scenario, shipped: Models | None = None) -> list[Finding]
     """Everything that is wrong, each with its place; `shipped` are the models that ship (None: what names one is not checked)."""
     if too_many := list(_size(scenario)):
         return too_many  # naming them all would take long
-    checks = (_names, _cross_links, _segments, _devices, _links, _slices, _profiles, _dynamics, _faults, _traffic)
-    checks += (_policies, _captures, _expectations)
+    checks = (
+        _names, _cross_links, _segments, _devices, _links, _slices, _profiles, _dynamics, _faults, _traffic, _policies,
+        _captures, _expectations,
+    )  # fmt: skip
     found = [finding for check in checks for finding in check(scenario)]
     own = scenario.libraries.central.models
     models = None if shipped is None else {**shipped, **(own.variants if own else {})}
