@@ -134,6 +134,33 @@ def shell(
     sys.exit(status)
 
 
+@main.command()
+@click.argument("what", metavar="RUN|FILE", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="print them as JSON")
+def slices(what: Path, as_json: bool) -> None:
+    """The slices of a RUN (its folder) or a scenario FILE, link by link; of a run also what the kernel had, and the sessions.
+
+    Devices' own links are left out.
+    """
+    from rich.console import Console
+
+    from insitu import experiment, slices_table
+
+    try:
+        plan, events = experiment.read_run(what) if what.is_dir() else (experiment.plan_alone(_load(what)), None)
+    except (ScenarioError, NoRyu, experiment.NoRun) as error:
+        _fail(_INPUT, str(error))
+    rows = slices_table.slice_rows(plan, events)
+    sessions = slices_table.session_rows(events or [])
+    if as_json:
+        click.echo(json.dumps(slices_table.as_json(rows, sessions)))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(slices_table.slices_table(rows))
+    if sessions:
+        console.print(slices_table.sessions_table(sessions))
+
+
 @main.group()
 def vm() -> None:
     """The virtual machine."""

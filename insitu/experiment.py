@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from edge_nodes.choosing.variants import elastic
@@ -46,6 +47,10 @@ class RunFailed(Exception):
 
     def __init__(self, what: str, folder: Path) -> None:
         super().__init__(f"{what} (logs: {folder}/logs)")
+
+
+class NoRun(Exception):
+    """A folder is not that of a run which has ended: one line."""
 
 
 class FolderTaken(Exception):
@@ -159,6 +164,27 @@ def summarise_again(folder: Path) -> Summary:
     plan = plans.parse((folder / "plan.json").read_bytes())
     before = json.loads((folder / "summary.json").read_text())
     return summarise(plan, table.read(folder / "events.parquet"), None, before["time_s"]["wall"])
+
+
+def read_run(folder: Path) -> tuple[Plan, list[records.AnyEvent]]:
+    """The plan and the records of a run's folder. Raises NoRun."""
+    from insitu import table
+
+    file = folder / "plan.json"
+    try:
+        plan = plans.parse(file.read_bytes())
+        file = folder / "events.parquet"
+        return plan, table.read(file)
+    except FileNotFoundError:
+        failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
+        raise NoRun(f"{folder}: no {file.name}: {failed}") from None
+    except (OSError, msgspec.DecodeError, table.Unreadable) as error:
+        raise NoRun(f"{file}: {error}") from None
+
+
+def plan_alone(scenario: Scenario) -> Plan:
+    """The plan of a scenario that is not to be run: no model has to be there."""
+    return planner.decide(scenario, 0, planner.Published({}, ""))
 
 
 def _target(out: Path | None, name: str) -> Path:
