@@ -10,6 +10,7 @@ from typing import Any, Literal, dataclass_transform
 import msgspec
 
 FORMAT = 4
+OWN_POLICIES = "policies"  # the folder beside a plan with the modules that its policies come from
 LIBRARY_PORT = 5000  # the customary port of an OCI registry
 NORTHBOUND_PORT = 8080
 OPENFLOW_PORT = 6653
@@ -228,6 +229,7 @@ class Policies(Part):
     compression: str
     caching: str
     prefetch: str
+    files: dict[str, str]  # SHA-256 of each module of the user's own, which is in the run's folder under `policies`
 
 
 class Machine(Part):

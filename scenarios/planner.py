@@ -15,7 +15,7 @@ from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, Towards
 from scenarios.prefetching import prefetches
 from scenarios.profiles import offered
-from scenarios.schema import Device, Scenario, Situation, Traffic
+from scenarios.schema import Device, Policies, Scenario, Situation, Traffic
 from scenarios.shaping import Clock, needs_wire, shape, timeline
 from scenarios.tables import SECOND
 
@@ -69,13 +69,18 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         prefetches=prefetches(scenario, devices, library_slice.guarantee, published.sizes),
         flows=_flows(scenario, slices, seed),
         captures=[_capture(name, network.links) for name in scenario.capture],
-        policies=p.Policies(**scenario.policies.model_dump()),
+        policies=_policies(scenario.policies),
         controller=scenario.controller,
         library_slice=library_slice.name,
         models={name: published.models[name] for name in sorted(published.models)},
         held_out=published.held_out,
         payloads=sorted(scenario.payloads),
     )
+
+
+def _policies(asked: Policies) -> p.Policies:
+    digests = {file.name: "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest() for file in asked.files}
+    return p.Policies(**asked.model_dump(), files=digests)
 
 
 def generator(seed: int, purpose: str, entity: str) -> np.random.Generator:

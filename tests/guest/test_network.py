@@ -113,12 +113,12 @@ def test_a_transfer_survives_a_handover_and_takes_the_new_cell(measured: dict[st
 def test_a_session_is_set_in_the_switches_and_leaves_nothing(measured: dict[str, Any]) -> None:
     northbound = measured["northbound"]
     assert northbound["status"] == "201"
-    assert northbound["created"]["qosStatus"] == "AVAILABLE"
-    assert northbound["created"]["grantedRate"] == 10_000_000
-    assert northbound["got"] == northbound["created"]
+    assert northbound["created"]["rate"] == 10_000_000
+    assert northbound["got"]["sessionId"] == northbound["created"]["sessionId"]
+    assert northbound["got"]["qosStatus"] == "AVAILABLE"
     assert (northbound["before"], northbound["during"]) == (0, 2)
     assert northbound["deleted"] == "204"
-    assert northbound["reduced"]["grantedRate"] == 50_000_000  # half of the radio's 100 Mbit/s
+    assert northbound["reduced"]["rate"] == 50_000_000  # half of the radio's 100 Mbit/s
     assert northbound["bad"] == "400"
 
 
