@@ -83,7 +83,7 @@ def figures(slices: Sequence[str], links: Sequence[str]) -> list[str]:
     names += [f"downloads.{key}" for key in ("cut", "resumed", "rolled_back", "bytes")]
     names += [f"downloads.latency_ms.{key}" for key in ("p50", "p95", "p99", "max")]
     names += [f"accuracy.{key}" for key in ("mean", "before", "after")]
-    decisions = ("sessions", "granted", "reduced", "refused", "violations")
+    decisions = ("sessions", "granted", "reduced", "refused", "changed", "lost", "violations")
     names += [f"slices.{name}.{key}" for name in slices for key in decisions]
     names += [f"links.{name}.{key}" for name in links for key in ("rate_bps", "mean_bps", "peak_bps", "dropped")]
     return names
