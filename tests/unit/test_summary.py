@@ -132,14 +132,14 @@ def test_a_violation_is_a_late_download_whose_session_was_granted_in_full(
 def test_a_session_that_got_less_while_it_lasted_promises_nothing(
     granted_bps: int, cause: str, changed: int, violations: int
 ) -> None:
-    change = records.SessionChanged(1, "nef", "s0", "models", granted_bps, "", cause)
+    change = r.SessionChanged(1, "nef", "s0", "models", granted_bps, "", cause)
     made = summary(session("s0", "granted"), change, chosen(0, "s0"), completed(0, 1, False))["slices"]["models"]
     assert (made["changed"], made["violations"]) == (changed, violations)
 
 
 @pytest.mark.parametrize(("cause", "lost"), [("NETWORK_TERMINATED", 1), ("DELETE_REQUESTED", 0)])
 def test_a_session_that_the_network_ended_is_lost(cause: str, lost: int) -> None:
-    ended = records.SessionEnded(2, "nef", "s0", "models", cause)
+    ended = r.SessionEnded(2, "nef", "s0", "models", cause)
     made = summary(session("s0", "granted"), chosen(0, "s0"), ended, completed(0, 1, False))["slices"]["models"]
     assert (made["lost"], made["violations"]) == (lost, 1 - lost)
 
