@@ -2,8 +2,9 @@
 
 The machine tells it by its environment: INSITU_PLAN, the plan's file; INSITU_EVENTS, the folder for its records;
 INSITU_NORTHBOUND, a listening socket's descriptor in the NEF's namespace; INSITU_READY, a descriptor that gets one byte when
-every switch is set. Whoever starts it themselves writes `plan`, `records` and `northbound` (HOST:PORT) under `[insitu]` in the
-file that they give Ryu by `--config-file`, or sets INSITU_PLAN alone.
+every switch is set; INSITU_CONTROL, a socket to the machine that moves devices (`handover`); INSITU_NAME, by which its records
+go; INSITU_JOURNAL, a file that outlives it. Whoever starts it themselves writes `plan`, `records`, `journal` and `northbound`
+(HOST:PORT) under `[insitu]` in the file that they give Ryu by `--config-file`, or sets INSITU_PLAN alone.
 """
 
 import logging
@@ -11,10 +12,12 @@ import os
 import socket
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NoReturn
 
 import msgspec
 
+from controller.journal import Journal, JournalError
 from controller.ryu import CONF, cfg
 from scenarios.plan import NORTHBOUND_PORT, Plan, parse
 from scenarios.records import Recorder
@@ -25,6 +28,7 @@ CONF.register_opts(
     [
         cfg.StrOpt("plan", help="a plan's file, as the folder of a run has it"),
         cfg.StrOpt("records", help="an existing folder for the records; none are kept without"),
+        cfg.StrOpt("journal", help="a file by which sessions outlive the controller; they are forgotten without"),
         cfg.StrOpt("northbound", default=f"127.0.0.1:{NORTHBOUND_PORT}", help="where sessions are asked for"),
     ],
     group="insitu",
@@ -53,9 +57,27 @@ def recorder() -> Recorder:
     """Where the records go; nowhere, if no folder is given."""
     folder = os.environ.get("INSITU_EVENTS") or CONF.insitu.records
     try:
-        return Recorder(Path(folder) if folder else None, "controller")
+        return Recorder(Path(folder) if folder else None, os.environ.get("INSITU_NAME", "controller"), at_once=True)
     except OSError as error:
         _end(f"records: {error.filename}: {error.strerror}")
+
+
+def journal() -> Journal:
+    """What outlives the process; without a file it goes with it."""
+    file = os.environ.get("INSITU_JOURNAL") or CONF.insitu.journal
+    try:
+        if file:
+            return Journal(Path(file))
+        with TemporaryDirectory() as folder:
+            return Journal(Path(folder) / "journal")
+    except (OSError, JournalError) as error:
+        _end(f"journal: {error}")
+
+
+def machine() -> socket.socket | None:
+    """The socket to the machine that moves devices, if there is one."""
+    given = os.environ.get("INSITU_CONTROL")
+    return socket.socket(fileno=int(given)) if given else None
 
 
 def logs() -> Path:
