@@ -4,13 +4,13 @@ APT := mininet openvswitch-switch iproute2 iputils-ping psmisc iptables vlan eth
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STAMP := .venv/set-up-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
 
-.PHONY: demo test lint setup benchmark record fidelity library-table
+.PHONY: demo test lint setup ryu benchmark record fidelity library-table
 
 demo: setup
 	.venv/bin/insitu vm build
 	.venv/bin/insitu run scenarios/campus.yaml --seed 7
 
-test: setup lint
+test: setup lint ryu
 	.venv/bin/insitu vm build
 	.venv/bin/python -m pytest
 
@@ -33,6 +33,10 @@ fidelity: setup
 # docs/library.md: the models that ship beside separately quantised ones and NNCodec
 library-table: setup
 	.venv/bin/python -m benchmarks.library
+
+# Ryu 4.34 for `controller: ryu`, in an environment of its own in the cache; prints where its programs are
+ryu: setup
+	@.venv/bin/python -m insitu.ryu_environment
 
 setup: $(STAMP)
 

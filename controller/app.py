@@ -1,9 +1,6 @@
 """The controller as an application of os-ken or Ryu: it puts the parts together and passes on what switches say.
 
-It is told by its environment: INSITU_PLAN, the plan's file; INSITU_EVENTS, the folder for its records; INSITU_NORTHBOUND, a
-listening socket's descriptor in the NEF's namespace; INSITU_READY, a descriptor that gets one byte when every switch is set;
-INSITU_CONTROL, a socket to the machine that moves devices (`handover`), if there is one; INSITU_NAME, by which its records go;
-INSITU_JOURNAL, a file that outlives it.
+`python -m controller.app`, or `ryu-manager controller/app.py`; `options` is what the environment or the configuration tells it.
 """
 
 import logging
@@ -17,14 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3  # isort: skip - it patches sockets
+if not __package__:  # Ryu takes the file alone
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from controller.ryu import App, handler, hub, ofp_event, ofproto_v1_3, run  # isort: skip - it patches sockets
 from msgspec import Raw
 
-from controller import policies
+from controller import options, policies
 from controller.classes import Classes
 from controller.failover import Changed, Failover
 from controller.handover import Handovers
-from controller.journal import Journal
 from controller.northbound.application import Application
 from controller.northbound.events import Event
 from controller.northbound.northbound import application
@@ -39,19 +38,19 @@ from scenarios import plan, records
 _LOG = logging.getLogger(__name__)
 
 
-class SliceController(app_manager.OSKenApp):
+class SliceController(App):
     """Installs flows before they are needed: no flooding, no learning, no ARP."""
 
     OFP_VERSIONS = [ofproto_v1_3.OFP_VERSION]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        file, events = Path(os.environ["INSITU_PLAN"]), Path(os.environ["INSITU_EVENTS"])
-        self._plan = plan.parse(file.read_bytes())
+        file = options.plan_file()
+        self._plan = options.plan(file)
         self._paths = Paths(self._plan)
-        self._recorder = records.Recorder(events, os.environ["INSITU_NAME"], at_once=True)
+        self._recorder = options.recorder()
         self._switches = Switches(hub.Event)
-        self._journal = Journal(Path(os.environ["INSITU_JOURNAL"]))
+        self._journal = options.journal()
         found, netlink = self._journal.found, Netlink()
         classes = Classes(self._plan, netlink, socket.if_nametoindex)
         self._sessions = Sessions(
@@ -62,7 +61,7 @@ class SliceController(app_manager.OSKenApp):
             classes,
             self._recorder,
             hub,
-            views=events.parent / "logs",
+            views=options.logs(),
             journal=self._journal.write,
         )
         if not self._journal.is_new:
@@ -154,7 +153,7 @@ class SliceController(app_manager.OSKenApp):
         self._failover.all_set.wait()
         flows = self._failover.entries
         self._recorder.write(records.Ready(self._recorder.now(), self._recorder.process, "flows", flows))
-        os.write(int(os.environ["INSITU_READY"]), b"R")
+        options.tell_ready()
 
     def _changed(self, changed: Changed) -> None:
         """Flows lead over other links now; sessions follow."""
@@ -191,7 +190,7 @@ class SliceController(app_manager.OSKenApp):
     def _serve_northbound(self) -> None:
         from eventlet import greenio, wsgi  # after the hub is patched
 
-        listening = greenio.GreenSocket(socket.socket(fileno=int(os.environ["INSITU_NORTHBOUND"])))
+        listening = greenio.GreenSocket(options.northbound())
 
         def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
             try:
@@ -205,8 +204,7 @@ class SliceController(app_manager.OSKenApp):
     def _listen_to_the_machine(self) -> None:
         from eventlet import greenio  # after the hub is patched
 
-        if "INSITU_CONTROL" in os.environ:
-            channel = socket.socket(fileno=int(os.environ["INSITU_CONTROL"]))
+        if channel := options.machine():
             hub.spawn(self._handovers.listen, greenio.GreenSocket(channel))
 
     def _delivered(self, event: Event, attempts: int, answer: int) -> None:
@@ -229,7 +227,5 @@ def _socket_at(host: str) -> socket.socket:
 
 
 if __name__ == "__main__":
-    from controller import ryu
-
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    ryu.run("controller.app", plan.OPENFLOW_PORT)
+    run("controller.app", sys.argv[1:])

@@ -9,7 +9,9 @@ from typing import Literal, NoReturn
 import click
 
 from insitu.model_library import library
+from insitu.ryu_environment import NoRyu, require_for
 from scenarios.load import ScenarioError, load
+from scenarios.schema import Scenario
 
 _EXPECTATION, _INPUT, _FAILED = 1, 2, 3
 
@@ -52,12 +54,12 @@ def run(
     if on == "host" and clock == "virtual":
         _fail(_INPUT, "--clock virtual: the host's clock is real; leave it out, or use --on vm")
     try:
-        scenario = load(file, settings, experiment.shipped())
+        scenario = _load(file, settings)
         with screen.RunProgress(scenario.name, scenario.duration // 10**9, quiet=as_json) as progress:
             command = ["insitu", *sys.argv[1:]]
             time = clock or ("real" if on == "host" else "virtual")
             result = experiment.run(scenario, file, seed, out, time, on, progress.say, progress.update, command)
-    except ScenarioError as error:
+    except (ScenarioError, NoRyu) as error:
         _fail(_INPUT, str(error))
     except (experiment.FolderTaken, UnfitHost, BrokenLibrary) as error:
         _fail(_INPUT, str(error))
@@ -79,13 +81,11 @@ def run(
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 def check(files: Sequence[Path]) -> None:
     """Say everything that is wrong with scenario FILES, without running them."""
-    from insitu import experiment
-
     wrong = False
     for file in files:
         try:
-            load(file, models=experiment.shipped())
-        except ScenarioError as error:
+            _load(file)
+        except (ScenarioError, NoRyu) as error:
             wrong = True
             click.echo(str(error), err=True)
         else:
@@ -109,7 +109,6 @@ def shell(
 
     With --topo, NAME's links are insitu's and its controller is a learning switch; `NAME,3,depth=2` gives arguments.
     """
-    from insitu import experiment
     from insitu import shell as shells
     from insitu.vm.failure import MachineError
     from insitu.vm.source import KernelError
@@ -125,14 +124,41 @@ def shell(
             status = shells.topology(topo, seed, clock)
         else:
             assert file is not None
-            status = shells.scenario(load(file, settings, experiment.shipped()), seed, clock)
-    except ScenarioError as error:
+            status = shells.scenario(_load(file, settings), seed, clock)
+    except (ScenarioError, NoRyu) as error:
         _fail(_INPUT, str(error))
     except KeyboardInterrupt:
         _fail(130, "interrupted: the machine is ended")
     except (MachineError, KernelError, OSError) as error:
         _fail(_FAILED, str(error))
     sys.exit(status)
+
+
+@main.command()
+@click.argument("what", metavar="RUN|FILE", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="print them as JSON")
+def slices(what: Path, as_json: bool) -> None:
+    """The slices of a RUN (its folder) or a scenario FILE, link by link; of a run also what the kernel had, and the sessions.
+
+    Devices' own links are left out.
+    """
+    from rich.console import Console
+
+    from insitu import experiment, slices_table
+
+    try:
+        plan, events = experiment.read_run(what) if what.is_dir() else (experiment.plan_alone(_load(what)), None)
+    except (ScenarioError, NoRyu, experiment.NoRun) as error:
+        _fail(_INPUT, str(error))
+    rows = slices_table.slice_rows(plan, events)
+    sessions = slices_table.session_rows(events or [])
+    if as_json:
+        click.echo(json.dumps(slices_table.as_json(rows, sessions)))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(slices_table.slices_table(rows))
+    if sessions:
+        console.print(slices_table.sessions_table(sessions))
 
 
 @main.group()
@@ -245,6 +271,15 @@ def verify() -> None:
         _fail(_FAILED, str(error))
     click.echo("\n".join(outcome.lines))
     sys.exit(0 if outcome.equal else _EXPECTATION)
+
+
+def _load(file: Path, settings: Sequence[str] = ()) -> Scenario:
+    """A scenario that this machine can run. Raises ScenarioError or NoRyu."""
+    from insitu import experiment
+
+    scenario = load(file, settings, experiment.shipped())
+    require_for(scenario.controller)
+    return scenario
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -27,13 +27,16 @@ def expected_statuses(plan: Plan) -> dict[str, int]:
     return {name_of(number): -signal.SIGKILL if number < killed else 0 for number in range(started)}
 
 
+_LISTENS = ("--ofp-listen-host=127.0.0.1", f"--ofp-tcp-listen-port={plans.OPENFLOW_PORT}")
+
+
 class ControllerService:
     """One controller at a time. Each has a name, and so a log and records of its own; all have one journal."""
 
     def __init__(self, plan: Plan, folder: Path, control: Control) -> None:
         nef = next(host for host in plan.hosts if host.role == "nef")
         self._northbound = namespace.listening_socket(nef.name, plans.NORTHBOUND_PORT)
-        self._folder, self._control = folder, control
+        self._folder, self._control, self._framework = folder, control, plan.controller
         self._started = 0
 
     def start(self) -> Service:
@@ -49,10 +52,13 @@ class ControllerService:
             "INSITU_NORTHBOUND": str(self._northbound.fileno()),
             "INSITU_READY": str(child_ready),
             "INSITU_CONTROL": str(channel.fileno()),
+            "INSITU_CONTROLLER": self._framework,
         }
+        if self._framework == "ryu":
+            told["PYTHONPATH"] = f"{plans.RYU_PACKAGES}:{os.environ['PYTHONPATH']}"
         with (self._folder / "logs" / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(
-                [sys.executable, *_as_we_are(), "-m", "controller.app"],
+                [sys.executable, *_as_we_are(), "-m", "controller.app", *_LISTENS],
                 env=os.environ | told,
                 pass_fds=(self._northbound.fileno(), child_ready, channel.fileno()),
                 stdin=subprocess.DEVNULL,

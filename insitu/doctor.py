@@ -5,6 +5,7 @@ import os
 import shutil
 from typing import NamedTuple
 
+from insitu import ryu_environment
 from insitu.cache import cache_dir
 from insitu.native import probe
 from insitu.vm.host import memory_folder, memory_folders
@@ -37,7 +38,7 @@ class Finding(NamedTuple):
 
 
 def findings() -> list[Finding]:
-    return [_commands(), _modules(), _memory(), _disk(), _kernel(), *_host()]
+    return [_commands(), _modules(), _memory(), _disk(), _kernel(), _ryu(), *_host()]
 
 
 def _commands() -> Finding:
@@ -76,6 +77,13 @@ def _disk() -> Finding:
 def _kernel() -> Finding:
     built = sorted(cache_dir().glob("kernel-*/linux"))
     return Finding(True, "guest kernel: built") if built else Finding(False, "the guest's kernel", "insitu vm build")
+
+
+def _ryu() -> Finding:
+    """What `controller: ryu` needs."""
+    if environment := ryu_environment.find():
+        return Finding(True, f"for controller: ryu: {environment}")
+    return Finding(False, "for controller: ryu: Ryu's environment", "make ryu", optional=True)
 
 
 def _host() -> list[Finding]:

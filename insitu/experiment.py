@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Any, Literal, NamedTuple
 
+import msgspec
 from msgspec.structs import replace
 
 from edge_nodes.choosing.variants import elastic
@@ -21,7 +22,7 @@ from edge_nodes.models import numerics
 from edge_nodes.models.manifest import Manifest
 from edge_nodes.publication import shipping
 from edge_nodes.tiers import payloads
-from insitu import cache, fidelity, own_library, remains
+from insitu import cache, fidelity, own_library, remains, ryu_environment
 from insitu.native import machine as native
 from insitu.native import probe
 from insitu.summary import Summary, summarise
@@ -46,6 +47,10 @@ class RunFailed(Exception):
 
     def __init__(self, what: str, folder: Path) -> None:
         super().__init__(f"{what} (logs: {folder}/logs)")
+
+
+class NoRun(Exception):
+    """A folder is not that of a run which has ended: one line."""
 
 
 class FolderTaken(Exception):
@@ -169,6 +174,27 @@ def summarise_again(folder: Path) -> Summary:
     return summarise(plan, table.read(folder / "events.parquet"), None, before["time_s"]["wall"])
 
 
+def read_run(folder: Path) -> tuple[Plan, list[records.AnyEvent]]:
+    """The plan and the records of a run's folder. Raises NoRun."""
+    from insitu import table
+
+    file = folder / "plan.json"
+    try:
+        plan = plans.parse(file.read_bytes())
+        file = folder / "events.parquet"
+        return plan, table.read(file)
+    except FileNotFoundError:
+        failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
+        raise NoRun(f"{folder}: no {file.name}: {failed}") from None
+    except (OSError, msgspec.DecodeError, table.Unreadable) as error:
+        raise NoRun(f"{file}: {error}") from None
+
+
+def plan_alone(scenario: Scenario) -> Plan:
+    """The plan of a scenario that is not to be run: no model has to be there."""
+    return planner.decide(scenario, 0, planner.Published({}, ""))
+
+
 def _target(out: Path | None, name: str) -> Path:
     """Where the run's folder will be; without `out` the first free runs/<name>[-n]."""
     if out is None:
@@ -259,7 +285,12 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
             "PYTHONDONTWRITEBYTECODE": "1",
             "PATH": machine.SYSTEM_PATH,
         },
-        mounts={"project": _guest_program(), "python": Path(sys.prefix), "library": library},
+        mounts={
+            "project": _guest_program(),
+            "python": Path(sys.prefix),
+            "library": library,
+            **ryu_environment.mounts(plan.controller),
+        },
         on_poll=follower.poll,
     )
     failure = folder / "failure"
@@ -322,9 +353,13 @@ def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[s
         "plan_format": plan.format,
         "on": "vm" if kernel else "host",
         "datapath": plan.machine.datapath,
-        "versions": versions(kernel, _guest_program().name.rpartition("-")[2], plan.models),
+        "versions": versions(kernel, _guest_program().name.rpartition("-")[2], plan.models) | _ryu(plan),
         "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.platform()},
     }
+
+
+def _ryu(plan: Plan) -> dict[str, str]:
+    return {"ryu": ryu_environment.require().name} if plan.controller == "ryu" else {}
 
 
 def _sha256(file: Path) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge_nodes.publication import zoo
-from insitu import remains
+from insitu import remains, ryu_environment
 from insitu.experiment import write_plan
 from insitu.vm import machine
 from insitu.vm.kernel import find_or_build
@@ -32,13 +32,14 @@ def scenario(asked: Scenario, seed: int, clock: Clock) -> int:
     plan = planner.decide(asked, seed, nothing, clock)
     with _folder() as out:
         write_plan(plan, asked, out)
-        return _run(["plan", "/run/out/plan.json"], out, seed, clock, plan.machine.memory_mb)
+        mounts = ryu_environment.mounts(plan.controller)
+        return _run(["plan", "/run/out/plan.json"], out, seed, clock, plan.machine.memory_mb, mounts)
 
 
 def topology(named: str, seed: int, clock: Clock) -> int:
     """A user's topology, `FILE:NAME`; gives the exit status, 2 if it cannot be made. Raises MachineError or KernelError."""
     with _folder() as out:
-        return _run(["topology", named], out, seed, clock, MEMORY_MB)
+        return _run(["topology", named], out, seed, clock, MEMORY_MB, {})
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def _folder() -> Iterator[Path]:
         yield folder
 
 
-def _run(what: list[str], out: Path, seed: int, clock: Clock, memory_mb: int) -> int:
+def _run(what: list[str], out: Path, seed: int, clock: Clock, memory_mb: int, mounts: dict[str, Path]) -> int:
     kernel = find_or_build(lambda line: print(line, file=sys.stderr))
     return machine.run(
         machine.Machine(kernel, seed, clock, memory_mb),
@@ -57,6 +58,7 @@ def _run(what: list[str], out: Path, seed: int, clock: Clock, memory_mb: int) ->
         wall_limit_s=TERMINAL_LIMIT_S if sys.stdin.isatty() else INPUT_LIMIT_S,
         cwd=PROJECT,
         env={"PYTHONPATH": str(PROJECT), "SHELL": "/bin/bash"},
+        mounts=mounts,
         files=mended_files(),
         attach=True,
     )

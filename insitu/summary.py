@@ -1,6 +1,6 @@
 """Records -> summary: the figures of a run, computed from its records and plan alone."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -76,16 +76,24 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _slice(name: str, events: Sequence[records.AnyEvent]) -> dict[str, int]:
-    """A violation is a download that came late although its session had been granted in full."""
-    sessions = [event for event in events if isinstance(event, records.Session) and event.slice == name]
-    granted = {event.session for event in sessions if event.decision == "granted"}
-    promised = {event.download for event in events if isinstance(event, records.Chosen) and event.session in granted}
+    """A violation is a download that came late although its session had been granted in full and kept all of it.
+
+    `changed` are sessions that got another rate or path while they lasted, `lost` those that the network ended.
+    """
+    sessions = {event.session: event for event in events if isinstance(event, records.Session) and event.slice == name}
+    decided = Counter(event.decision for event in sessions.values())
+    changes = [e for e in events if isinstance(e, records.SessionChanged) and e.slice == name and e.cause != "EXTENDED"]
+    ended = [e for e in events if isinstance(e, records.SessionEnded) and e.slice == name]
+    lost = {event.session for event in ended if event.cause == "NETWORK_TERMINATED"}
+    cut = {event.session for event in changes if event.granted_bps < sessions[event.session].requested_bps}
+    kept = {event.session for event in sessions.values() if event.decision == "granted"} - cut - lost
+    promised = {event.download for event in events if isinstance(event, records.Chosen) and event.session in kept}
     late = {event.download for event in events if isinstance(event, records.Completed) and not event.on_time}
     return {
-        "sessions": len(sessions),
-        "granted": len(granted),
-        "reduced": sum(event.decision == "reduced" for event in sessions),
-        "refused": sum(event.decision == "refused" for event in sessions),
+        "sessions": decided.total(),
+        **{decision: decided[decision] for decision in ("granted", "reduced", "refused")},
+        "changed": len({event.session for event in changes}),
+        "lost": len(lost),
         "violations": len(promised & late),
     }
 

@@ -12,14 +12,21 @@ from scenarios import records
 _TYPES = {int: pl.Int64, float: pl.Float64, bool: pl.Boolean, str: pl.String}
 
 
+class Unreadable(Exception):
+    """A file is no table of records."""
+
+
 def write(events: Sequence[records.AnyEvent], file: Path) -> None:
     rows = [msgspec.to_builtins(event) for event in events]
     pl.DataFrame(rows, schema=_schema()).write_parquet(file)
 
 
 def read(file: Path) -> list[records.AnyEvent]:
-    """The same events that were written."""
-    rows = pl.read_parquet(file).iter_rows(named=True)
+    """The same events that were written. Raises FileNotFoundError, Unreadable."""
+    try:
+        rows = pl.read_parquet(file).iter_rows(named=True)
+    except pl.exceptions.ComputeError as error:
+        raise Unreadable(str(error).partition("\n")[0]) from None
     return [
         msgspec.convert({name: value for name, value in row.items() if value is not None}, records.AnyEvent)
         for row in rows

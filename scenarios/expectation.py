@@ -86,7 +86,7 @@ def figures(slices: Sequence[str], links: Sequence[str]) -> list[str]:
     names += [
         f"handovers.{key}" for key in ("count", "prepared", "unmeasured", "interruption_ms.p50", "interruption_ms.max")
     ]
-    decisions = ("sessions", "granted", "reduced", "refused", "violations")
+    decisions = ("sessions", "granted", "reduced", "refused", "changed", "lost", "violations")
     names += [f"slices.{name}.{key}" for name in slices for key in decisions]
     names += [f"links.{name}.{key}" for name in links for key in ("rate_bps", "mean_bps", "peak_bps", "dropped")]
     return names

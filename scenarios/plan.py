@@ -15,6 +15,7 @@ LIBRARY_PORT = 5000  # the customary port of an OCI registry
 NORTHBOUND_PORT = 8080
 OPENFLOW_PORT = 6653
 TRAFFIC_PORT = 20000  # the first flow's; each flow has the next
+RYU_PACKAGES = "/run/ryu"  # where the machine sees Ryu's environment
 GATEWAY = ("10.255.255.254", "02:00:0a:ff:ff:fe")  # every host's only neighbour: no ARP is ever needed
 
 
@@ -262,6 +263,7 @@ class Plan(Part):
     flows: list[Flow]
     captures: list[Capture]
     policies: Policies
+    controller: Literal["os-ken", "ryu"]
     library_slice: str  # in which the tiers pull from one another
     models: dict[str, str]  # SHA-256 of each model's manifest
     held_out: str  # SHA-256 of the held-out images

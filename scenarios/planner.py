@@ -70,6 +70,7 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         flows=_flows(scenario, slices, seed),
         captures=[_capture(name, network.links) for name in scenario.capture],
         policies=_policies(scenario.policies),
+        controller=scenario.controller,
         library_slice=library_slice.name,
         models={name: published.models[name] for name in sorted(published.models)},
         held_out=published.held_out,

@@ -5,6 +5,7 @@ or a process that died shows. In the files `t` is ns of the machine's monotonic 
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -451,12 +452,13 @@ AnyEvent = (
 
 
 class Recorder:
-    """Writes one process's events to `folder/<process>.jsonl`."""
+    """Writes one process's events to `folder/<process>.jsonl`; without a folder, nowhere."""
 
-    def __init__(self, folder: Path, process: str, *, at_once: bool = False) -> None:
+    def __init__(self, folder: Path | None, process: str, *, at_once: bool = False) -> None:
         """`at_once`: each event is in the file when `write` returns, also when the process is killed then."""
         self.process = process
-        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("xb", buffering=0 if at_once else -1)
+        file, mode = (folder / f"{process}.jsonl", "xb") if folder else (Path(os.devnull), "wb")
+        self._file: IO[bytes] = file.open(mode, buffering=0 if at_once else -1)
         self._encoder = msgspec.json.Encoder()
         self._count = 0
 

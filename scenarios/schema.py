@@ -215,5 +215,6 @@ class Scenario(Part):
     dynamics: list[Dynamics] = []
     faults: list[Fault] = []
     policies: Policies = Policies()
+    controller: Literal["os-ken", "ryu"] = "os-ken"
     capture: list[str] = []
     expect: list[Annotated[Expectation, BeforeValidator(Expectation.parse)]] = []

@@ -108,8 +108,9 @@ def test_sessions_are_counted_by_slice_and_decision() -> None:
     made = summary(
         *(session(f"s{n}", decision) for n, decision in enumerate(decisions)), session("d", "granted", "default")
     )
-    assert made["slices"]["models"] == {"sessions": 4, "granted": 2, "reduced": 1, "refused": 1, "violations": 0}
-    assert made["slices"]["default"] == {"sessions": 1, "granted": 1, "reduced": 0, "refused": 0, "violations": 0}
+    after = {"changed": 0, "lost": 0, "violations": 0}
+    assert made["slices"]["models"] == {"sessions": 4, "granted": 2, "reduced": 1, "refused": 1, **after}
+    assert made["slices"]["default"] == {"sessions": 1, "granted": 1, "reduced": 0, "refused": 0, **after}
 
 
 @pytest.mark.parametrize(
@@ -122,6 +123,25 @@ def test_a_violation_is_a_late_download_whose_session_was_granted_in_full(
     made = summary(session("s0", decision), chosen(0, "s0"), completed(0, 1, on_time))
     assert made["slices"]["models"]["violations"] == violations
     assert made["slices"]["default"]["violations"] == 0
+
+
+@pytest.mark.parametrize(
+    ("granted_bps", "cause", "changed", "violations"),
+    [(0, "POLICY", 1, 0), (10**12, "HANDOVER", 1, 1), (10**12, "EXTENDED", 0, 1)],
+)
+def test_a_session_that_got_less_while_it_lasted_promises_nothing(
+    granted_bps: int, cause: str, changed: int, violations: int
+) -> None:
+    change = r.SessionChanged(1, "nef", "s0", "models", granted_bps, "", cause)
+    made = summary(session("s0", "granted"), change, chosen(0, "s0"), completed(0, 1, False))["slices"]["models"]
+    assert (made["changed"], made["violations"]) == (changed, violations)
+
+
+@pytest.mark.parametrize(("cause", "lost"), [("NETWORK_TERMINATED", 1), ("DELETE_REQUESTED", 0)])
+def test_a_session_that_the_network_ended_is_lost(cause: str, lost: int) -> None:
+    ended = r.SessionEnded(2, "nef", "s0", "models", cause)
+    made = summary(session("s0", "granted"), chosen(0, "s0"), ended, completed(0, 1, False))["slices"]["models"]
+    assert (made["lost"], made["violations"]) == (lost, 1 - lost)
 
 
 def test_a_late_download_without_a_session_violates_nothing() -> None:
