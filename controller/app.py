@@ -44,7 +44,7 @@ class SliceController(app_manager.OSKenApp):
         self._sessions = Sessions(
             self._plan,
             self._paths,
-            policies.slicing(self._plan.policies.slicing, file.parent),
+            policies.slicing(self._plan.policies.slicing, file.parent / plan.OWN_POLICIES),
             self._switches,
             Classes(self._plan, Netlink(), socket.if_nametoindex),
             self._recorder,

@@ -98,9 +98,7 @@ def queue_of(plan: Plan, slice_name: str) -> int:
     return next(entry.queue for entry in plan.slices if entry.name == slice_name)
 
 
-def session_entries(
-    paths: Paths, request: Request, queue: int, cookie: int, switches: Iterable[str]
-) -> list[Entry]:
+def session_entries(paths: Paths, request: Request, queue: int, cookie: int, switches: Iterable[str]) -> list[Entry]:
     """A session's flow, both directions, on the switches of its path."""
     device, server = paths.hosts[request.device].ip, paths.hosts[request.server].ip
     down = _flow(server, device, request.server_ports, request.device_ports)

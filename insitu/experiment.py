@@ -139,7 +139,7 @@ def run(
             folder.chmod(0o755)
             try:
                 shutil.copyfile(file, folder / "scenario.yaml")
-                (folder / "plan.json").write_bytes(plans.canonical(plan))
+                write_plan(plan, scenario, folder)
                 (folder / "payloads").mkdir()
                 for name, manifest in manifests.items():
                     shutil.copyfile(manifest, folder / "payloads" / f"{name}.json")
@@ -150,6 +150,14 @@ def run(
                 raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
             folder.rename(target)
         return Result(target, summary)
+
+
+def write_plan(plan: Plan, scenario: Scenario, folder: Path) -> None:
+    """The plan, and beside it the modules that the scenario's own policies come from."""
+    (folder / "plan.json").write_bytes(plans.canonical(plan))
+    (folder / plans.OWN_POLICIES).mkdir()
+    for file in scenario.policies.files:
+        shutil.copyfile(file, folder / plans.OWN_POLICIES / file.name)
 
 
 def summarise_again(folder: Path) -> Summary:

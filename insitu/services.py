@@ -55,7 +55,8 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     tier = library.Tier(entry.host, plan.models, objects, upstream, bulk, recorder, entry.retry_ns)
     app = registry.application(tier)
     northbound = Northbound(http, addresses["nef"], plans.NORTHBOUND_PORT)
-    app.router.add_post(delivery.PATH, Downloads(plan, entry.host, tier, recorder, northbound).answer)
+    own = run.folder / plans.OWN_POLICIES
+    app.router.add_post(delivery.PATH, Downloads(plan, entry.host, tier, recorder, northbound, own).answer)
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=library.KEEP_ALIVE_S)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", plans.LIBRARY_PORT).start()

@@ -9,11 +9,11 @@ from typing import Literal
 
 from edge_nodes.publication import zoo
 from insitu import remains
+from insitu.experiment import write_plan
 from insitu.vm import machine
 from insitu.vm.kernel import find_or_build
 from insitu.vm.mininet_fixes import mended_files
 from insitu.vm.process import cleaning_up_on_signals
-from scenarios import plan as plans
 from scenarios import planner
 from scenarios.schema import Scenario
 
@@ -31,7 +31,7 @@ def scenario(asked: Scenario, seed: int, clock: Clock) -> int:
     nothing = planner.Published(dict.fromkeys(zoo.MODELS, ""), "")
     plan = planner.decide(asked, seed, nothing, clock)
     with _folder() as out:
-        (out / "plan.json").write_bytes(plans.canonical(plan))
+        write_plan(plan, asked, out)
         return _run(["plan", "/run/out/plan.json"], out, seed, clock, plan.machine.memory_mb)
 
 

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from fractions import Fraction
 
-from scenarios import payloads
+from scenarios import own_policies, payloads
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.expectation import figures, is_share
 from scenarios.faults import Fault
@@ -19,7 +19,7 @@ Finding = tuple[Place, str]
 Models = Mapping[str, Collection[str]]  # the names of each model's variants
 
 POLICIES = {
-    "slicing": ("none", "static", "deadline"),
+    "slicing": ("none", "static", "deadline", "fair", "joint"),
     "caching": ("lru", "lfu", "popularity", "pinned"),
     "prefetch": ("none", "situations"),
 }
@@ -36,6 +36,7 @@ OF_PACKETS = (
 )  # settings of a link that act on single packets
 MOST_SHOWN = 8
 RESERVED_NAMES = ("central", "nef", "core")
+MOST_SLICES = 64  # queues from this number on are sessions'
 LEAST_GUARANTEE = 8000  # bit/s of a slice on any link: a full packet in one and a half seconds
 # A device costs a guest about 1.5 MB (its namespace, queues and sockets): 2,000 fill the 3 GB that a guest has.
 MOST_DEVICES = 2000
@@ -184,6 +185,8 @@ def _slices(scenario: Scenario) -> Iterator[Finding]:
     for s, name in enumerate(names):
         if name in names[:s]:
             yield ("slices", s, "name"), f'the name "{name}" is already taken by another slice; choose another'
+    if (count := len(slice_names(scenario))) > MOST_SLICES:
+        yield ("slices",), f"with the default one these are {count} slices; a link has room for {MOST_SLICES}"
     offered: dict[str, str] = {}
     for s, entry in enumerate(scenario.slices):
         for profile in entry.profiles:
@@ -404,7 +407,23 @@ def _policies(scenario: Scenario) -> Iterator[Finding]:
     for kind, known in POLICIES.items():
         name = getattr(scenario.policies, kind)
         if name not in known:
-            yield ("policies", kind), _unknown(f"{kind} policy", name, known)
+            yield from (
+                _own_policy(scenario, kind, known)
+                if kind in own_policies.METHODS
+                else [(("policies", kind), _unknown(f"{kind} policy", name, known))]
+            )
+
+
+def _own_policy(scenario: Scenario, kind: str, known: Sequence[str]) -> Iterator[Finding]:
+    """Whether a policy that does not ship can be made."""
+    name = getattr(scenario.policies, kind)
+    if ":" not in name and name not in (installed := own_policies.named(kind)):
+        yield ("policies", kind), _unknown(f"{kind} policy", name, [*known, *installed, "module:Class"])
+        return
+    try:
+        own_policies.make(kind, name, scenario.policies.folder)
+    except own_policies.NoPolicy as error:
+        yield ("policies", kind), f'"{name}": {error}'
 
 
 def _compression(scenario: Scenario, models: Models | None) -> Iterator[Finding]:
@@ -414,10 +433,7 @@ def _compression(scenario: Scenario, models: Models | None) -> Iterator[Finding]
         return
     variant = name.removeprefix(FIXED)
     if variant == name:
-        yield (
-            ("policies", "compression"),
-            _unknown("compression policy", name, [*COMPRESSION, f"{FIXED}VARIANT"]),
-        )
+        yield from _own_policy(scenario, "compression", [*COMPRESSION, f"{FIXED}VARIANT"])
         return
     applications = {device.application for device in scenario.devices}
     for model in dict.fromkeys(situation.model for situation in scenario.situations):

@@ -10,6 +10,7 @@ from typing import Any, Literal, dataclass_transform
 import msgspec
 
 FORMAT = 4
+OWN_POLICIES = "policies"  # the folder beside a plan with the modules that its policies come from
 LIBRARY_PORT = 5000  # the customary port of an OCI registry
 NORTHBOUND_PORT = 8080
 OPENFLOW_PORT = 6653
@@ -57,12 +58,13 @@ class Shape(Part):
 
 
 class Queue(Part):
-    """A slice's class on one port; OpenFlow's `set_queue: number` selects HTB class 1:(number + 1)."""
+    """A slice on one port: an HTB class, whose default class OpenFlow's `set_queue: number` selects (see linux/tree.py)."""
 
     number: int
     slice: str
     rate_bps: int
     ceiling_bps: int
+    priority: int  # 0 is lent first what others leave of their guarantees, 7 last
 
 
 class End(Part):
@@ -106,6 +108,7 @@ class Slice(Part):
     queue: int
     guarantee: float
     ceiling: float
+    priority: int  # 0 … 7
     profiles: list[str]
 
 
@@ -225,6 +228,7 @@ class Policies(Part):
     compression: str
     caching: str
     prefetch: str
+    files: dict[str, str]  # SHA-256 of each module of the user's own, which is in the run's folder under `policies`
 
 
 class Machine(Part):

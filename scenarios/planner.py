@@ -15,7 +15,7 @@ from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, Towards
 from scenarios.prefetching import prefetches
 from scenarios.profiles import offered
-from scenarios.schema import Device, Scenario, Situation, Traffic
+from scenarios.schema import Device, Policies, Scenario, Situation, Traffic
 from scenarios.shaping import Clock, needs_wire, shape, timeline
 from scenarios.tables import SECOND
 
@@ -69,12 +69,17 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         prefetches=prefetches(scenario, devices, library_slice.guarantee, published.sizes),
         flows=_flows(scenario, slices, seed),
         captures=[_capture(name, network.links) for name in scenario.capture],
-        policies=p.Policies(**scenario.policies.model_dump()),
+        policies=_policies(scenario.policies),
         library_slice=library_slice.name,
         models={name: published.models[name] for name in sorted(published.models)},
         held_out=published.held_out,
         payloads=sorted(scenario.payloads),
     )
+
+
+def _policies(asked: Policies) -> p.Policies:
+    digests = {file.name: "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest() for file in asked.files}
+    return p.Policies(**asked.model_dump(), files=digests)
 
 
 def generator(seed: int, purpose: str, entity: str) -> np.random.Generator:
@@ -104,6 +109,7 @@ def _slices(scenario: Scenario) -> list[p.Slice]:
             queue=queue,
             guarantee=float(guaranteed.get(name) or min(rest, specs[name].ceiling if name in specs else 1)),
             ceiling=float(specs[name].ceiling) if name in specs else 1.0,
+            priority=specs[name].priority if name in specs else 0,
             profiles=list(specs[name].profiles) if name in specs else [],
         )
         for queue, name in enumerate(names)
@@ -270,8 +276,9 @@ class _Network:
         )
 
     def _queues(self, port: int, rate: int) -> list[p.Queue]:
-        """The slices' shares of a switch's port. A host's end has no queues, nor has a port where one slice has everything."""
-        if not port or (len(self._slices) == 1 and self._slices[0].ceiling == 1):
+        """The slices' shares of a switch's port. A host's end has none, nor has a port where one slice has everything for ever."""
+        everything = len(self._slices) == 1 and self._slices[0].ceiling == 1
+        if not port or (everything and self._scenario.policies.slicing == "none"):
             return []
         return [
             p.Queue(
@@ -279,6 +286,7 @@ class _Network:
                 slice=entry.name,
                 rate_bps=_whole_bytes(rate * entry.guarantee),
                 ceiling_bps=_whole_bytes(rate * entry.ceiling),
+                priority=entry.priority,
             )
             for entry in self._slices
         ]

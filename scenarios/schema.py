@@ -4,11 +4,12 @@ Quantities are strings with units and become integers of base units: bit/s, ns, 
 """
 
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, model_validator
 
-from scenarios import quantity
+from scenarios import own_policies, quantity
 from scenarios.expectation import Expectation
 from scenarios.faults import CrossLink, Fault
 from scenarios.fields import (
@@ -89,11 +90,15 @@ class Libraries(Part):
 
 
 class Slice(Part):
-    """A share of every link. Without a guarantee it shares what the guarantees of the others leave."""
+    """A share of every link. Without a guarantee it shares what the guarantees of the others leave.
+
+    What slices leave of their guarantees is lent to those of priority 0 first.
+    """
 
     name: Name
     guarantee: Share | None = None
     ceiling: Share = Fraction(1)
+    priority: Annotated[int, Field(ge=0, le=7)] = 0
     profiles: list[str] = []
 
     @model_validator(mode="after")
@@ -168,10 +173,29 @@ class Traffic(Part):
 
 
 class Policies(Part):
+    """By name; `slicing` and `compression` also by `module:Class`, a file in the scenario's folder or an installed module."""
+
     slicing: str = "deadline"
     compression: str = "adaptive"
     caching: str = "lru"
     prefetch: str = "none"
+    _folder: Path | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _in_a_folder(self, info: ValidationInfo) -> "Policies":
+        self._folder = (info.context or {}).get("folder")
+        return self
+
+    @property
+    def folder(self) -> Path | None:
+        """The scenario's, where a user's own modules are."""
+        return self._folder
+
+    @property
+    def files(self) -> list[Path]:
+        """The modules in the scenario's folder that policies come from."""
+        found = [own_policies.file_of(name, self._folder) for name in (self.slicing, self.compression)]
+        return sorted({file for file in found if file})
 
 
 class Scenario(Part):

@@ -5,6 +5,7 @@ each number S of sessions that stand meanwhile, the seconds that each set-up and
 """
 
 import json
+import os
 import socket
 import time
 from itertools import count
@@ -79,10 +80,11 @@ def main() -> None:
     plan, order = read_plan(), json.loads((OUT / "order.json").read_text())
     devices = [device.host for device in plan.devices]
     result = []
-    with emulation(plan):
+    with emulation(plan) as (_, controller):
         clients = {host.name.removesuffix("-local"): Client(plan, host.name) for host in plan.hosts if host.role == "local"}
         region = {device.host: f"{device.attachments[0].gnb.partition('-')[0]}" for device in plan.devices}
         standing = 0
+        if os.environ.get("SPROF"): os.kill(controller.pid, 10)
         for wanted in order["standing"]:
             start, before = time.perf_counter(), standing
             for standing in range(standing, wanted):

@@ -27,8 +27,9 @@ class Choice(NamedTuple):
 class Joint:
     """`joint`. The greatest sum of accuracy that arrives on time, over all downloads that wait or run.
 
-    Sessions that are no downloads have what they asked for before that, first come, first served, or are refused. A download
-    that runs is thought to have received what it was granted; nobody takes a rate from it that nobody needs.
+    Sessions that are no downloads have what they asked for before that, first come, first served, or are refused; so is a
+    download without a candidate that is in time. One that runs is thought to have received what it was granted; nobody takes a
+    rate from it that nobody needs.
     """
 
     cost = Cost(decision_ns=5_000_000, download_ns=80_000, part_ns=10_000)
@@ -41,7 +42,7 @@ class Joint:
         for flow in running:
             room.take(flow, min(KEPT_BPS, flow.down_bps))
         for flow in view.waiting:
-            if not flow.request.candidates and flow.request.down_bps <= room.most_bps(flow):
+            if not flow.request.download and flow.request.down_bps <= room.most_bps(flow):
                 room.take(flow, flow.request.down_bps)
                 grants[flow.request.id] = Grant(flow.request.down_bps)
         downloads = running + waiting
@@ -114,20 +115,21 @@ def _needs(now_ns: int, flow: Flow) -> list[tuple[str, float, int]]:
 
 def _best(downloads: list[Flow], choices: list[Choice], room: Room) -> list[Choice]:
     """At most one choice for each download, with the greatest sum of accuracy within the room."""
-    takes = [_takes(downloads[choice.flow], choice.more_bps) for choice in choices]
-    most: dict[Part, dict[int, int]] = {}  # that each download could take of each part
-    for choice, entries in zip(choices, takes, strict=True):
-        for part, rate in entries:
-            there = most.setdefault(part, {})
-            there[choice.flow] = max(rate, there.get(choice.flow, 0))
-    scarce = [part for part, rates in most.items() if sum(rates.values()) > room.free_bps(part)]
-    row = {part: number for number, part in enumerate(scarce)}
-    uses = np.zeros((len(scarce), len(choices)))
-    for column, entries in enumerate(takes):
-        for part, rate in entries:
-            if part in row:
-                uses[row[part], column] = rate
-    capacities = np.array([max(0, room.free_bps(part)) for part in scarce], np.float64)
+    groups = np.array([choice.flow for choice in choices], np.int64)
+    rates = np.array([choice.more_bps for choice in choices], np.float64)
     accuracy = np.array([choice.accuracy for choice in choices])
-    groups = np.array([choice.flow for choice in choices])
+    most = {number: int(rates[groups == number].max()) for number in dict.fromkeys(groups.tolist())}
+    wanted: dict[Part, int] = {}
+    for number, rate in most.items():
+        for part, more in _takes(downloads[number], rate):
+            wanted[part] = wanted.get(part, 0) + more
+    scarce = [part for part, rate in wanted.items() if rate > room.free_bps(part)]
+    uses = np.zeros((len(scarce), len(choices)))
+    for row, part in enumerate(scarce):
+        for number in most:
+            for there, more in _takes(downloads[number], 0):
+                if there == part:
+                    columns = groups == number
+                    uses[row, columns] = more or rates[columns]
+    capacities = np.array([max(0, room.free_bps(part)) for part in scarce], np.float64)
     return [choices[number] for number in knapsack.solve(accuracy, groups, uses, capacities).chosen]

@@ -19,7 +19,6 @@ from scipy.sparse import csc_array
 TOLERANCE = 0.002
 MOST_ITEMS = 40  # of an integer programme, which HiGHS ends in the time that a decision may take
 NODES = 20
-_EXACT = 1 - 1e-6  # of a capacity: HiGHS holds constraints to 1e-7
 
 Figures = NDArray[np.float64]
 Numbers = NDArray[np.int64]
@@ -33,7 +32,7 @@ class Solution(NamedTuple):
 
 
 def solve(values: Figures, groups: Numbers, uses: Figures, capacities: Figures) -> Solution:
-    """`values` and `groups` are [items], `uses` [capacities, items], none under 0; an item by itself fits."""
+    """`values` and `groups` are [items], `uses` [capacities, items]; uses and capacities are whole numbers, none under 0."""
     if not len(values):
         return Solution([], 0.0)
     scaled = uses / np.maximum(capacities, 1.0)[:, None]
@@ -41,17 +40,26 @@ def solve(values: Figures, groups: Numbers, uses: Figures, capacities: Figures) 
     one_each = (np.arange(len(there))[:, None] == within).astype(np.float64)
     hull = _hull(values, within, scaled)
     rows = csc_array(np.vstack([one_each[:, hull], scaled[:, hull]]))
-    limits = np.concatenate([np.ones(len(there)), np.full(len(capacities), _EXACT)])
+    limits = np.ones(len(there) + len(capacities))
     relaxed = linprog(-values[hull], A_ub=rows, b_ub=limits, bounds=(0, None), method="highs-ds")
     duals = np.maximum(0.0, -relaxed.ineqlin.marginals)
     of_groups, prices = duals[: len(there)], duals[len(there) :]
     bound = float(-relaxed.fun)
-    taken = _fill(_rounded(hull, relaxed.x, values, within), values, within, scaled, prices)
+    taken = _rounded(hull, relaxed.x, values, within)
+    while not _fits(taken, uses, capacities):  # HiGHS holds a constraint to a ten-millionth
+        taken.remove(min(taken, key=lambda item: values[item]))
+    taken = _fill(taken, values, within, uses, capacities, (prices + 1e-6) @ scaled)
     gap = bound - float(values[taken].sum())
     if gap > TOLERANCE * bound:
         reduced = values - prices @ scaled - of_groups[within]
-        taken = _improve(taken, np.flatnonzero(reduced >= -gap), values, one_each, scaled)
+        better = _programme(np.flatnonzero(reduced >= -gap), values, one_each, scaled)
+        if values[better].sum() > values[taken].sum() and _fits(better, uses, capacities):
+            taken = better
     return Solution(sorted(taken), bound)
+
+
+def _fits(taken: list[int], uses: Figures, capacities: Figures) -> bool:
+    return bool((uses[:, taken].sum(axis=1) <= capacities).all())
 
 
 def _hull(values: Figures, groups: Numbers, uses: Figures) -> Numbers:
@@ -90,9 +98,10 @@ def _rounded(items: Numbers, shares: Figures, values: Figures, groups: Numbers) 
     return list(least.values())
 
 
-def _fill(taken: list[int], values: Figures, groups: Numbers, uses: Figures, prices: Figures) -> list[int]:
+def _fill(
+    taken: list[int], values: Figures, groups: Numbers, uses: Figures, capacities: Figures, price: Figures
+) -> list[int]:
     """Takes more and better items, that with most value for its price first, as long as one fits."""
-    price = (prices + 1e-6) @ uses  # what costs nothing else still is the better the smaller it is
     of_group = np.full(int(groups.max()) + 1, -1)
     of_group[groups[taken]] = taken
     while True:
@@ -100,8 +109,8 @@ def _fill(taken: list[int], values: Figures, groups: Numbers, uses: Figures, pri
         has = now >= 0
         gain = values - np.where(has, values[now], 0.0)
         more = uses - np.where(has, uses[:, now], 0.0)
-        free = 1.0 - uses[:, of_group[of_group >= 0]].sum(axis=1)
-        fits = (gain > 1e-12) & (more <= free[:, None] * _EXACT).all(axis=0)
+        free = capacities - uses[:, of_group[of_group >= 0]].sum(axis=1)
+        fits = (gain > 1e-12) & (more <= free[:, None]).all(axis=0)
         if not fits.any():
             return [int(item) for item in of_group if item >= 0]
         dearer = price - np.where(has, price[now], 0.0)
@@ -109,18 +118,16 @@ def _fill(taken: list[int], values: Figures, groups: Numbers, uses: Figures, pri
         of_group[groups[best]] = best
 
 
-def _improve(taken: list[int], items: Numbers, values: Figures, one_each: Figures, uses: Figures) -> list[int]:
-    """The integer programme of some items, where it is small; what is taken already, where that is better."""
+def _programme(items: Numbers, values: Figures, one_each: Figures, scaled: Figures) -> list[int]:
+    """The best of some items, by the integer programme; none where it is too large or does not end within its nodes."""
     if not 0 < len(items) <= MOST_ITEMS:
-        return taken
-    rows = csc_array(np.vstack([one_each[:, items], uses[:, items]]))
-    limits = np.concatenate([np.ones(len(one_each)), np.full(len(uses), _EXACT)])
+        return []
+    rows = csc_array(np.vstack([one_each[:, items], scaled[:, items]]))
     found = milp(
         -values[items],
         integrality=np.ones(len(items)),
         bounds=Bounds(0, 1),
-        constraints=LinearConstraint(rows, -np.inf, limits),
+        constraints=LinearConstraint(rows, -np.inf, 1.0),
         options={"node_limit": NODES, "mip_rel_gap": TOLERANCE},
     )
-    better = [] if found.x is None else [int(item) for item in items[found.x > 0.5]]
-    return better if values[better].sum() > values[taken].sum() else taken
+    return [] if found.x is None else [int(item) for item in items[found.x > 0.5]]

@@ -1,6 +1,7 @@
 """Compression policies. Pure: they see figures and give a choice."""
 
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from edge_nodes.choosing import variants
 from edge_nodes.choosing.transfer import Channel
 from edge_nodes.choosing.variants import Allowed, Figures, Variants
 from edge_nodes.models.manifest import Manifest, Variant
+from scenarios import own_policies
 from scenarios.quantity import about
 
 FIXED = "fixed:"
@@ -43,6 +45,10 @@ class Choice(NamedTuple):
 
 
 class CompressionPolicy(Protocol):
+    """One that has `deadline_aware = True` leaves the last word to what the network can carry: a slicing policy may choose another
+    variant that fits the device, and where the channel turns out to be slower, what was chosen is cut so that it arrives in time.
+    """
+
     def choose(self, manifest: Manifest, limits: Limits) -> Choice:
         """The variant for a device. Raises NothingFits."""
 
@@ -89,6 +95,8 @@ class DeviceFit:
 class Adaptive:
     """The most accurate variant that fits the device and arrives in time; what arrives first if none does."""
 
+    deadline_aware = True
+
     def choose(self, manifest: Manifest, limits: Limits) -> Choice:
         known = variants.of(manifest)
         fitting, missing = _fitting(known, manifest.model, limits), known.missing(limits.have)
@@ -113,28 +121,76 @@ COMPRESSION: dict[str, CompressionPolicy] = {
 }
 
 
-def compression(name: str) -> CompressionPolicy:
-    """The policy of a name; `fixed:VARIANT` is one for each variant. Raises KeyError."""
-    return Fixed(name.removeprefix(FIXED)) if name.startswith(FIXED) else COMPRESSION[name]
+def compression(name: str, folder: Path | None = None) -> CompressionPolicy:
+    """The policy of a name: one that ships, of which `fixed:VARIANT` is one for each variant, an entry point of
+    `insitu.compression`, or `module:Class`, the module being in `folder` or installed. Raises own_policies.NoPolicy."""
+    if name in COMPRESSION:
+        return COMPRESSION[name]
+    if name.startswith(FIXED):
+        return Fixed(name.removeprefix(FIXED))
+    return cast(CompressionPolicy, own_policies.make("compression", name, folder))
+
+
+def is_deadline_aware(policy: CompressionPolicy) -> bool:
+    return bool(getattr(policy, "deadline_aware", False))
+
+
+class Candidate(NamedTuple):
+    """A variant that fits a device, what it lacks of it, and the least rate, in bit/s, at which that arrives in time."""
+
+    variant: Variant
+    missing_bytes: int
+    rate_bps: int
+
+
+def candidates(manifest: Manifest, limits: Limits, only: Variant | None = None) -> list[Candidate]:
+    """The variants that fit the device and arrive in time by its channel, the least first, each more accurate than those that take
+    less; or `only` that one, whether or not it fits. Raises NothingFits where none fits the device."""
+    if only:
+        blocks = manifest.blocks_of(only, limits.have)
+        bytes_ = sum(block.bytes for block in blocks)
+        all_ = bytes_ + len(blocks) * limits.head_bytes
+        in_time = _arrives(all_, only, limits, limits.rate_bps)
+        return [Candidate(only, bytes_, _least_rate(all_, only, limits))] if in_time else []
+    known = variants.of(manifest)
+    fitting, missing = _fitting(known, manifest.model, limits), known.missing(limits.have)
+    sent = missing + known.lacking(limits.have) * limits.head_bytes
+    found: list[Candidate] = []
+    best = -1.0
+    for number in sorted(np.flatnonzero(fitting), key=lambda n: (sent[n], -known.listed[n].accuracy, n)):
+        variant = known.listed[number]
+        if variant.accuracy > best and _arrives(int(sent[number]), variant, limits, limits.rate_bps):
+            best = variant.accuracy
+            rate = _least_rate(int(sent[number]), variant, limits)
+            found.append(Candidate(variant, int(missing[number]), rate))
+    return found
 
 
 def rate_for(manifest: Manifest, choice: Choice, limits: Limits) -> int:
     """The least rate, in bit/s and to 1 %, at which what is missing of a choice arrives in time, with time to ask for that rate;
     at most `limits.rate_bps`, also where that is not enough. What comes from above is not counted."""
-    loading = choice.variant.bytes / limits.load_bytes_per_s * 1e9 if limits.load_bytes_per_s else 0.0
-    free = limits.time_left_ns * RESERVED - loading
     blocks = manifest.blocks_of(choice.variant, limits.have)
-    sent = choice.missing_bytes + len(blocks) * limits.head_bytes
+    return _least_rate(choice.missing_bytes + len(blocks) * limits.head_bytes, choice.variant, limits)
+
+
+def _least_rate(sent: int, variant: Variant, limits: Limits) -> int:
     least, most = 0, max(1, limits.rate_bps)
     while most - least > max(1, most // 100):
         middle = (least + most) // 2
-        channel = Channel(middle, limits.round_trip_ns)
-        behind = channel.bytes_by(free + limits.before_ns) - limits.before_bytes
-        if free >= 0 and min(channel.bytes_by(free), behind) >= sent:
+        if _arrives(sent, variant, limits, middle):
             most = middle
         else:
             least = middle
     return most
+
+
+def _arrives(sent: int, variant: Variant, limits: Limits, rate_bps: int) -> bool:
+    """Whether what is sent of a variant arrives at a rate in the share of the time that is counted on when a rate is asked for."""
+    loading = variant.bytes / limits.load_bytes_per_s * 1e9 if limits.load_bytes_per_s else 0.0
+    free = limits.time_left_ns * RESERVED - loading
+    channel = Channel(max(1, rate_bps), limits.round_trip_ns)
+    behind = channel.bytes_by(free + limits.before_ns) - limits.before_bytes
+    return free >= 0 and min(channel.bytes_by(free), behind) >= sent
 
 
 def _arriving(limits: Limits, loaded: Figures, share: float) -> Figures:

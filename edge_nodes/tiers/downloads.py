@@ -5,8 +5,11 @@ rest still arrives in time; where it does not, the plan is cut (`deadline`, `sen
 """
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
@@ -15,12 +18,21 @@ from aiohttp import web
 from edge_nodes import delivery, http11, tcp
 from edge_nodes.choosing.deadline import Course
 from edge_nodes.choosing.ordering import sending_order
-from edge_nodes.choosing.policies import Choice, Limits, NothingFits, compression, rate_for
+from edge_nodes.choosing.policies import (
+    Choice,
+    Limits,
+    NothingFits,
+    candidates,
+    compression,
+    is_deadline_aware,
+    rate_for,
+)
 from edge_nodes.choosing.transfer import payload_bps
+from edge_nodes.clock import sleep_ns
 from edge_nodes.http11 import Data
 from edge_nodes.models.manifest import Block, Manifest, Variant
 from edge_nodes.tiers.sending import Channel, Stream, send_blocks
-from edge_nodes.tiers.sessions import DownloadAsk, Grant, Northbound, Refused
+from edge_nodes.tiers.sessions import Grant, Northbound, Refused, Wish
 from edge_nodes.tiers.store import Source, Unavailable
 from scenarios import records
 from scenarios.channel import above_ns
@@ -30,8 +42,7 @@ from scenarios.quantity import about
 # Up to this rate of a channel packets leave at it. Each takes a timer then, which makes a packet in the machine take twice its wall
 # time, and on a faster link the queue of 50 ms holds more than a download's slow start.
 PACED_BPS = 200_000_000
-DEADLINE_AWARE = {"adaptive"}  # policies that care for the deadline, so that what they chose may be cut to keep it
-SECOND = 10**9
+LEAST_PAUSE_NS = 1_000_000  # before it is looked again whether a device has acknowledged everything
 
 
 class Asked(NamedTuple):
@@ -58,12 +69,19 @@ class Downloads:
     """What one tier at `host` does for devices."""
 
     def __init__(
-        self, plan: Plan, host: str, models: Models, recorder: records.Recorder, northbound: Northbound
+        self,
+        plan: Plan,
+        host: str,
+        models: Models,
+        recorder: records.Recorder,
+        northbound: Northbound,
+        own_policies: Path | None = None,
     ) -> None:
+        """`own_policies` is the folder with the modules of the user's own policies."""
         self._plan, self._host, self._models, self._recorder = plan, host, models, recorder
         self._northbound = northbound
         self._address = next(entry.ip for entry in plan.hosts if entry.name == host)
-        self._compression = compression(plan.policies.compression)
+        self._compression = compression(plan.policies.compression, own_policies)
         self._above_ns = above_ns(plan, host)
         self._background: set[asyncio.Task[None]] = set()
 
@@ -91,9 +109,7 @@ class Downloads:
         """Raises NothingFits; KeyError where the device names what is not there."""
         if not ask.variant:
             return self._compression.choose(manifest, limits)
-        variant = manifest.variant(ask.variant)
-        missing = sum(block.bytes for block in manifest.blocks_of(variant, ask.have))
-        return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, asked for")
+        return _chosen(manifest, ask.variant, ask.have, "asked for")
 
     async def _deliver(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """A session, the choice, and the stream. Once the manifest is under way there is no other answer."""
@@ -113,7 +129,7 @@ class Downloads:
                 await self._stream(request, stream, asked, grant, why)
             finally:
                 if grant:
-                    self._later(self._northbound.delete(grant.id))
+                    self._later(self._release(request.get_extra_info("socket"), asked, grant))
         await response.write_eof()
         return response
 
@@ -122,26 +138,36 @@ class Downloads:
         ask = asked.ask
         if not asked.wanted.missing_bytes:
             return None, "nothing is missing"
-        rate = rate_for(asked.manifest, asked.wanted, asked.limits)
-        wish = DownloadAsk(
+        wish = Wish(
             device_ip,
             self._address,
             ask.slice,
             ask.download,
-            rate,
-            time_left_ns=asked.deadline_ns - self._recorder.now(),
-            duration_ns=-(-max(ask.time_left_ns, 1) // SECOND) * SECOND,
-            deadline_ns=asked.deadline_ns,
+            rate_for(asked.manifest, asked.wanted, asked.limits),
+            asked.deadline_ns,
+            asked.deadline_ns - self._recorder.now(),
+            candidates(asked.manifest, asked.limits, None if self._may_change(ask) else asked.wanted.variant),
         )
         try:
-            return await self._northbound.reserve(wish), ""
+            return await self._northbound.create(wish), ""
         except Refused as error:
             return None, str(error)
+
+    async def _release(self, connection: socket.socket, asked: Asked, grant: Grant) -> None:
+        """Ends a session when the device has acknowledged all that was sent in it, or has gone. Raises aiohttp.ClientError."""
+        with contextlib.suppress(OSError):  # the connection is closed
+            while waiting := tcp.sight(connection, self._recorder.now()).waiting:
+                await sleep_ns(max(asked.ask.round_trip_ns, LEAST_PAUSE_NS, waiting * 8 * 10**9 // grant.rate_bps // 2))
+        await self._northbound.delete(grant.id)
+
+    def _may_change(self, ask: delivery.Ask) -> bool:
+        """Whether another variant than the library's own choice will do."""
+        return not ask.variant and is_deadline_aware(self._compression)
 
     async def _stream(self, request: web.Request, stream: Stream, asked: Asked, grant: Grant | None, why: str) -> None:
         """The offer, the blocks and the end."""
         ask, rate = asked.ask, grant.rate_bps if grant else asked.ask.channel_bps
-        choice = asked.wanted if ask.variant else self._choose(asked, rate)
+        choice = asked.wanted if ask.variant else self._choose(asked, rate, grant.variant if grant else "")
         reason = choice.reason if grant else f"{choice.reason}; no session: {why}"
         self._record(records.Chosen, ask, choice.variant.name, choice.missing_bytes, grant.id if grant else "", reason)
         await stream.note(delivery.Offer(choice.variant.name))
@@ -151,9 +177,8 @@ class Downloads:
         channel = Channel(
             request.get_extra_info("socket"), self._recorder.now, asked.deadline_ns, rate, ask.load_bytes_per_s
         )
-        may_be_cut = not ask.variant and self._plan.policies.compression in DEADLINE_AWARE
         fetch = partial(self._models.open, ask.model)
-        sent = await send_blocks(stream, course, fetch, channel if may_be_cut else None, ask.resume)
+        sent = await send_blocks(stream, course, fetch, channel if self._may_change(ask) else None, ask.resume)
         cut = ""
         if course.variant is not choice.variant:
             cut = f"{about(channel.rate_bps, 'rate')} of {about(rate, 'rate')}"
@@ -161,8 +186,10 @@ class Downloads:
             self._record(records.Cut, ask, choice.variant.name, course.variant.name, choice.missing_bytes, sent, cut)
         await stream.note(delivery.End(course.variant.name, cut))
 
-    def _choose(self, asked: Asked, rate_bps: int) -> Choice:
-        """At the rate that is to be had, in the time that is left now."""
+    def _choose(self, asked: Asked, rate_bps: int, variant: str) -> Choice:
+        """What a slicing policy chose; or at the rate that is to be had, in the time that is left now."""
+        if variant:
+            return _chosen(asked.manifest, variant, asked.limits.have, "chosen by the slicing policy")
         limits, left = asked.limits, asked.deadline_ns - self._recorder.now()
         now = limits._replace(rate_bps=rate_bps, time_left_ns=left, before_ns=limits.time_left_ns - left)
         choice = self._compression.choose(asked.manifest, now)
@@ -178,6 +205,12 @@ class Downloads:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def _chosen(manifest: Manifest, name: str, have: Collection[str], why: str) -> Choice:
+    variant = manifest.variant(name)
+    missing = sum(block.bytes for block in manifest.blocks_of(variant, have))
+    return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, {why}")
 
 
 def _asking_ns(ask: delivery.Ask, size: int) -> int:

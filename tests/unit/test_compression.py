@@ -1,5 +1,6 @@
 """The compression policies' choice, beside one by brute force."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,13 @@ from edge_nodes.choosing.policies import (
     Full,
     Limits,
     NothingFits,
+    candidates,
     compression,
     rate_for,
 )
 from edge_nodes.choosing.transfer import Channel
 from edge_nodes.models.manifest import Block, Manifest, Variant
+from scenarios.own_policies import NoPolicy
 
 SOME = settings(max_examples=200, deadline=None)
 SECOND = 10**9
@@ -181,6 +184,27 @@ def test_a_reserved_rate_is_enough_for_the_choice_and_hardly_more(manifest: Mani
         assert not arrives(manifest, choice.variant, then._replace(rate_bps=less))
 
 
+@given(models(), LIMITS)
+def test_candidates_are_the_front_of_what_fits_and_arrives_and_adaptive_is_no_better(
+    manifest: Manifest, limits: Limits
+) -> None:
+    fitting = [candidate for candidate in elastic(manifest) if fits_device(candidate, limits)]
+    if not fitting:
+        with pytest.raises(NothingFits):
+            candidates(manifest, limits)
+        return
+    found = candidates(manifest, limits)
+    for less, more in pairwise(found):
+        assert less.missing_bytes <= more.missing_bytes and less.variant.accuracy < more.variant.accuracy
+    for candidate in found:
+        assert candidate.variant in fitting
+        choice = Choice(candidate.variant, candidate.missing_bytes, "")
+        assert candidate.rate_bps == rate_for(manifest, choice, limits) <= max(1, limits.rate_bps)
+    best = max((candidate.variant.accuracy for candidate in found), default=0.0)
+    counted = limits._replace(time_left_ns=int(limits.time_left_ns * RESERVED / COUNTED))
+    assert all(one.accuracy <= best for one in fitting if arrives(manifest, one, counted._replace(above_ns=0)))
+
+
 @given(models())
 def test_full_is_the_largest_whatever_the_device(manifest: Manifest) -> None:
     choice = Full().choose(manifest, Limits(0, 0, 1, 0, 0, frozenset()))
@@ -192,7 +216,7 @@ def test_a_variant_that_the_model_does_not_have_is_told() -> None:
         Fixed("d9w9b9").choose(TWO, AMPLE)
     with pytest.raises(NothingFits, match="^digits has no variant file$"):
         compression("file").choose(TWO, AMPLE)
-    with pytest.raises(KeyError):
+    with pytest.raises(NoPolicy):
         compression("zip")
 
 
