@@ -637,16 +637,18 @@ async def test_blocks_that_two_models_share_are_pulled_once(make: Any) -> None:
 
 async def test_a_granted_session_is_of_the_devices_flow_and_ends_after_the_download(make: Any) -> None:
     async with make() as world:
-        await world.northbound(201, {"sessionId": "s1", "grantedRate": 10**9})
+        await world.northbound(201, {"sessionId": "s1", "rate": 10**9, "variant": ""})
         await world.download(time_left_ns=3 * SECOND - 5)
         await until(lambda: len(world.asked_nef) == 2)
         (method, _, asked), ended = world.asked_nef
         assert method == "POST"
-        assert asked["device"] == {"ipv4Address": {"privateAddress": world.addresses[PHONE]}}
+        here = world.addresses[PHONE]
+        assert asked["device"] == {"ipv4Address": {"publicAddress": here, "privateAddress": here}}
         assert asked["applicationServer"] == {"ipv4Address": world.addresses[EDGE]}
-        assert (asked["qosProfile"], asked["duration"]) == ("default", 3)
+        assert (asked["slice"], asked["download"], asked["duration_ns"]) == ("default", "phone-1", 3 * SECOND)
+        assert [candidate["variant"] for candidate in asked["candidates"]] == ["small", "large"]
         needed = sum(map(len, DIGITS)) * 8 * 1514 / 1448 / (3 * policies.RESERVED)
-        assert asked["requestedRate"] == pytest.approx(needed, rel=0.02)
+        assert asked["rate"] == pytest.approx(needed, rel=0.02)
         assert ended == ("DELETE", "/quality-on-demand/v1/sessions/s1", None)
         assert world.chosen().session == "s1"
         assert "no session" not in world.chosen().reason
@@ -654,10 +656,22 @@ async def test_a_granted_session_is_of_the_devices_flow_and_ends_after_the_downl
 
 async def test_the_granted_rate_decides_what_fits(make: Any) -> None:
     async with make() as world:
-        await world.northbound(201, {"sessionId": "s1", "grantedRate": 8000})
+        await world.northbound(201, {"sessionId": "s1", "rate": 8000, "variant": ""})
         got = await world.download()
         assert got.variant == "small"
         assert world.chosen().variant == "small"
+
+
+async def test_the_slicing_policys_variant_is_sent_unless_the_device_asked_for_one(make: Any) -> None:
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "rate": 10**9, "variant": "small"})
+        assert (await world.download()).variant == "small"
+        assert "chosen by the slicing policy" in world.chosen().reason
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "rate": 10**9, "variant": ""})
+        assert (await world.download(variant="small")).variant == "small"
+        (asked,) = [asked for method, _, asked in world.asked_nef if method == "POST"]
+        assert [candidate["variant"] for candidate in asked["candidates"]] == ["small"]
 
 
 @pytest.mark.parametrize(
@@ -684,7 +698,7 @@ async def test_without_a_session_the_download_goes_on_and_its_record_says_why(
 
 async def test_a_device_that_leaves_ends_its_session_and_harms_nobody(make: Any) -> None:
     async with make() as world:
-        await world.northbound(201, {"sessionId": "s1", "grantedRate": 10**9})
+        await world.northbound(201, {"sessionId": "s1", "rate": 10**9, "variant": ""})
         await world.get("/v2/digits/manifests/base")
         world.gates[LOCAL] = asyncio.Event()
         async with world.phone.post(world.url(delivery.PATH), data=msgspec.json.encode(ask())) as answer:
