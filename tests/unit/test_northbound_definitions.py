@@ -120,7 +120,7 @@ def test_schemathesis_finds_no_deviation(
             env=os.environ | {"SCHEMATHESIS_HOOKS": str(CAMARA / "checks.py")},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=900,
         )
     assert run.returncode == 0, run.stdout + run.stderr
     missing = set(reached) - {cause for cause, times in changes.items() if times >= 5}
