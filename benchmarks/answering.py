@@ -20,7 +20,7 @@ from edge_nodes import clock, delivery, http11
 from edge_nodes.models.manifest import Manifest
 from edge_nodes.tiers import library, registry
 from edge_nodes.tiers.downloads import Downloads
-from edge_nodes.tiers.sessions import DownloadAsk, Grant, Northbound
+from edge_nodes.tiers.sessions import Grant, Northbound, Wish
 from edge_nodes.tiers.store import Published
 from insitu import experiment
 from scenarios import records
@@ -37,8 +37,8 @@ class Granting(Northbound):
     def __init__(self) -> None:
         pass
 
-    async def reserve(self, asked: DownloadAsk) -> Grant:
-        return Grant("session", asked.rate_bps)
+    async def create(self, wish: Wish) -> Grant:
+        return Grant("session", wish.rate_bps)
 
     async def delete(self, session: str) -> None:
         pass

@@ -9,6 +9,7 @@ of size and nodes, not of time, so that the same problem always has the same ans
 solution and the filled one is taken.
 """
 
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -37,46 +38,61 @@ def solve(values: Figures, groups: Numbers, uses: Figures, capacities: Figures) 
         return Solution([], 0.0)
     scaled = uses / np.maximum(capacities, 1.0)[:, None]
     there, within = np.unique(groups, return_inverse=True)
-    one_each = (np.arange(len(there))[:, None] == within).astype(np.float64)
-    hull = _hull(values, within, scaled)
-    rows = csc_array(np.vstack([one_each[:, hull], scaled[:, hull]]))
-    limits = np.ones(len(there) + len(capacities))
-    relaxed = linprog(-values[hull], A_ub=rows, b_ub=limits, bounds=(0, None), method="highs-ds")
-    duals = np.maximum(0.0, -relaxed.ineqlin.marginals)
-    of_groups, prices = duals[: len(there)], duals[len(there) :]
-    bound = float(-relaxed.fun)
-    taken = _rounded(hull, relaxed.x, values, within)
+    steps = _steps(values, within, scaled)
+    bound, prices, shares = _relaxed(steps, values, scaled)
+    taken = _rounded(steps, shares, within)
     while not _fits(taken, uses, capacities):  # HiGHS holds a constraint to a ten-millionth
         taken.remove(min(taken, key=lambda item: values[item]))
     taken = _fill(taken, values, within, uses, capacities, (prices + 1e-6) @ scaled)
     gap = bound - float(values[taken].sum())
     if gap > TOLERANCE * bound:
-        reduced = values - prices @ scaled - of_groups[within]
-        better = _programme(np.flatnonzero(reduced >= -gap), values, one_each, scaled)
+        worth = values - prices @ scaled
+        of_groups = np.zeros(len(there))
+        np.maximum.at(of_groups, within, worth)
+        better = _programme(np.flatnonzero(worth - of_groups[within] >= -gap), values, within, scaled)
         if values[better].sum() > values[taken].sum() and _fits(better, uses, capacities):
             taken = better
     return Solution(sorted(taken), bound)
+
+
+def _relaxed(steps: Numbers, values: Figures, uses: Figures) -> tuple[float, Figures, Figures]:
+    """The relaxation's bound, its price of each capacity, and of each step the share that is taken.
+
+    A step is an item instead of the one before it. They need no constraint that keeps their order: each has less value for its
+    use than the one before, at any prices, since all items of a group use the same capacities.
+    """
+    if not len(uses):
+        return float(_gains(steps, values).sum()), np.zeros(0), np.ones(len(steps))
+    rows = _gains(steps, uses)
+    relaxed = linprog(-_gains(steps, values), A_ub=rows, b_ub=np.ones(len(uses)), bounds=(0, 1), method="highs-ds")
+    return float(-relaxed.fun), np.maximum(0.0, -relaxed.ineqlin.marginals), relaxed.x
+
+
+def _gains(steps: Numbers, figures: Figures) -> Figures:
+    """What each step adds to a figure of its group, [..., steps]."""
+    after, before = figures[..., steps[:, 0]], figures[..., steps[:, 1]]
+    return np.where(steps[:, 1] < 0, after, after - before)
 
 
 def _fits(taken: list[int], uses: Figures, capacities: Figures) -> bool:
     return bool((uses[:, taken].sum(axis=1) <= capacities).all())
 
 
-def _hull(values: Figures, groups: Numbers, uses: Figures) -> Numbers:
-    """The items that a mixture of others of their group is not better than; only these are in the relaxation's solution."""
+def _steps(values: Figures, groups: Numbers, uses: Figures) -> Numbers:
+    """[steps, 2]: an item, and the one before it or -1; only items that no mixture of others of their group is better than."""
     weight = uses.sum(axis=0)
-    kept: list[int] = []
-    for group in range(int(groups.max()) + 1):
-        items = [int(item) for item in np.flatnonzero(groups == group)]
+    steps: list[tuple[int, int]] = []
+    order = sorted(range(len(values)), key=lambda item: (groups[item], weight[item], -values[item], item))
+    for _, items in groupby(order, key=lambda item: groups[item]):
         corner: list[int] = []
-        for item in sorted(items, key=lambda item: (weight[item], -values[item], item)):
+        for item in items:
             if corner and values[item] <= values[corner[-1]]:
                 continue
             while corner and _under(corner, item, values, weight):
                 corner.pop()
             corner.append(item)
-        kept += corner
-    return np.array(sorted(kept), np.int64)
+        steps += zip(corner, [-1, *corner], strict=False)
+    return np.array(steps, np.int64)
 
 
 def _under(corner: list[int], item: int, values: Figures, weight: Figures) -> bool:
@@ -87,15 +103,13 @@ def _under(corner: list[int], item: int, values: Figures, weight: Figures) -> bo
     return (float(values[last]) - y) * run <= rise * (float(weight[last]) - x)
 
 
-def _rounded(items: Numbers, shares: Figures, values: Figures, groups: Numbers) -> list[int]:
-    """The relaxation's solution with each group's least: its smallest item, or none where its shares are not 1 together."""
-    sums = np.bincount(groups[items], weights=shares, minlength=int(groups.max()) + 1)
-    least: dict[int, int] = {}
-    for item in items[shares > 1e-7]:
-        group = int(groups[item])
-        if sums[group] > 1 - 1e-7 and (group not in least or values[item] < values[least[group]]):
-            least[group] = int(item)
-    return list(least.values())
+def _rounded(steps: Numbers, shares: Figures, groups: Numbers) -> list[int]:
+    """What is reached by whole steps, from a group's first on."""
+    reached: dict[int, int] = {}
+    for (item, before), share in zip(steps.tolist(), shares, strict=True):
+        if share > 1 - 1e-7 and reached.get(int(groups[item]), -1) == before:
+            reached[int(groups[item])] = item
+    return list(reached.values())
 
 
 def _fill(
@@ -118,11 +132,12 @@ def _fill(
         of_group[groups[best]] = best
 
 
-def _programme(items: Numbers, values: Figures, one_each: Figures, scaled: Figures) -> list[int]:
+def _programme(items: Numbers, values: Figures, groups: Numbers, scaled: Figures) -> list[int]:
     """The best of some items, by the integer programme; none where it is too large or does not end within its nodes."""
     if not 0 < len(items) <= MOST_ITEMS:
         return []
-    rows = csc_array(np.vstack([one_each[:, items], scaled[:, items]]))
+    one_each = (np.unique(groups[items])[:, None] == groups[items]).astype(np.float64)
+    rows = csc_array(np.vstack([one_each, scaled[:, items]]))
     found = milp(
         -values[items],
         integrality=np.ones(len(items)),

@@ -114,12 +114,13 @@ class Downloads:
     async def _deliver(self, request: web.Request, asked: Asked) -> web.StreamResponse:
         """A session, the choice, and the stream. Once the manifest is under way there is no other answer."""
         ask, digest = asked.ask, self._plan.models[asked.ask.model]
+        connection = request.get_extra_info("socket")  # which there is not any more when the device has gone
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         await response.prepare(request)
         async with http11.body_of(request) as send:
             paced = ask.channel_bps <= PACED_BPS
-            tcp.pace(request.get_extra_info("socket"), payload_bps(ask.channel_bps) // 8 if paced else None)
+            tcp.pace(connection, payload_bps(ask.channel_bps) // 8 if paced else None)
             stream = Stream(send)
             if digest not in ask.have:
                 offset = ask.resume.offset if ask.resume and ask.resume.object == digest else 0
@@ -129,7 +130,7 @@ class Downloads:
                 await self._stream(request, stream, asked, grant, why)
             finally:
                 if grant:
-                    self._later(self._release(request.get_extra_info("socket"), asked, grant))
+                    self._later(self._release(connection, asked, grant))
         await response.write_eof()
         return response
 

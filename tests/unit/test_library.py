@@ -642,10 +642,11 @@ async def test_a_granted_session_is_of_the_devices_flow_and_ends_after_the_downl
         await until(lambda: len(world.asked_nef) == 2)
         (method, _, asked), ended = world.asked_nef
         assert method == "POST"
-        phone = world.addresses[PHONE]
-        assert asked["device"] == {"ipv4Address": {"publicAddress": phone, "privateAddress": phone}}
+        here = world.addresses[PHONE]
+        assert asked["device"] == {"ipv4Address": {"publicAddress": here, "privateAddress": here}}
         assert asked["applicationServer"] == {"ipv4Address": world.addresses[EDGE]}
-        assert (asked["slice"], asked["duration_ns"]) == ("default", 3 * SECOND)
+        assert (asked["slice"], asked["download"], asked["duration_ns"]) == ("default", "phone-1", 3 * SECOND)
+        assert [candidate["variant"] for candidate in asked["candidates"]] == ["small", "large"]
         needed = sum(map(len, DIGITS)) * 8 * 1514 / 1448 / (3 * policies.RESERVED)
         assert asked["rate"] == pytest.approx(needed, rel=0.02)
         assert ended == ("DELETE", "/quality-on-demand/v1/sessions/s1", None)
@@ -659,6 +660,18 @@ async def test_the_granted_rate_decides_what_fits(make: Any) -> None:
         got = await world.download()
         assert got.variant == "small"
         assert world.chosen().variant == "small"
+
+
+async def test_the_slicing_policys_variant_is_sent_unless_the_device_asked_for_one(make: Any) -> None:
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "rate": 10**9, "variant": "small"})
+        assert (await world.download()).variant == "small"
+        assert "chosen by the slicing policy" in world.chosen().reason
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "rate": 10**9, "variant": ""})
+        assert (await world.download(variant="small")).variant == "small"
+        (asked,) = [asked for method, _, asked in world.asked_nef if method == "POST"]
+        assert [candidate["variant"] for candidate in asked["candidates"]] == ["small"]
 
 
 @pytest.mark.parametrize(

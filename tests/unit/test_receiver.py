@@ -23,7 +23,7 @@ from edge_nodes.devices.receiver import DownloadFailed, Receiver
 from edge_nodes.tiers import library, registry
 from edge_nodes.tiers.downloads import Downloads
 from edge_nodes.tiers.pulls import Upstream
-from edge_nodes.tiers.sessions import DownloadAsk, Grant, Northbound, Refused
+from edge_nodes.tiers.sessions import Grant, Northbound, Refused, Wish
 from edge_nodes.tiers.store import Published
 from scenarios import records
 
@@ -50,7 +50,7 @@ class NoSessions(Northbound):
     def __init__(self) -> None:
         pass
 
-    async def reserve(self, asked: DownloadAsk) -> Grant:
+    async def create(self, wish: Wish) -> Grant:
         raise Refused("there are none")
 
 

@@ -8,11 +8,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from edge_nodes.tiers.sessions import Candidate, DownloadAsk, Grant, Northbound, Refused
+from edge_nodes.choosing.policies import Candidate
+from edge_nodes.models.manifest import Variant
+from edge_nodes.tiers.sessions import Grant, Northbound, Refused, Wish
 
 HERE = "127.0.0.1"
-WOULD_DO = (Candidate("d1w1b1", 100, 0.5, 800), Candidate("d3w4b4", 1000, 0.9, 8000))
-ASKED = DownloadAsk("10.0.0.9", "10.0.0.8", "models", "phone#1", 8000, 2 * 10**9, 3 * 10**9, candidates=WOULD_DO)
+SMALL = Candidate(Variant("d1w1b1", 1, 1, 1, (0,), 100, 1, 1, 0.75, 0.01, 0.9), 90, 4000)
+ASKED = Wish("10.0.0.9", "10.0.0.8", "models", "phone-1", 8000, 7_500_000_000, 2_500_000_000, [SMALL])
 
 
 @asynccontextmanager
@@ -29,7 +31,7 @@ async def nef(answer: Callable[[web.Request], Awaitable[web.StreamResponse]]) ->
     await runner.cleanup()
 
 
-async def test_a_session_is_asked_for_with_what_would_do_and_granted() -> None:
+async def test_a_downloads_session_is_asked_for_with_its_candidates_and_granted() -> None:
     seen = []
 
     async def grant(request: web.Request) -> web.Response:
@@ -37,19 +39,17 @@ async def test_a_session_is_asked_for_with_what_would_do_and_granted() -> None:
         return web.json_response({"sessionId": "s1", "rate": 4000, "variant": "d1w1b1"}, status=201)
 
     async with nef(grant) as northbound:
-        assert await northbound.reserve(ASKED) == Grant("s1", 4000, "d1w1b1")
+        assert await northbound.create(ASKED) == Grant("s1", 4000, "d1w1b1")
     body = {
         "device": {"ipv4Address": {"publicAddress": "10.0.0.9", "privateAddress": "10.0.0.9"}},
         "applicationServer": {"ipv4Address": "10.0.0.8"},
         "slice": "models",
-        "download": "phone#1",
+        "download": "phone-1",
         "rate": 8000,
-        "time_left_ns": 2 * 10**9,
-        "duration_ns": 3 * 10**9,
-        "candidates": [
-            {"variant": "d1w1b1", "bytes": 100, "accuracy": 0.5, "rate": 800},
-            {"variant": "d3w4b4", "bytes": 1000, "accuracy": 0.9, "rate": 8000},
-        ],
+        "deadline_ns": 7_500_000_000,
+        "time_left_ns": 2_500_000_000,
+        "duration_ns": 3_000_000_000,
+        "candidates": [{"variant": "d1w1b1", "bytes": 90, "accuracy": 0.75, "rate": 4000}],
     }
     assert seen == [("POST", "/insitu/v1/downloads", body)]
 
@@ -84,7 +84,7 @@ async def test_every_other_answer_is_a_refusal_that_says_why(status: int, body: 
 
     async with nef(refuse) as northbound:
         with pytest.raises(Refused, match=why):
-            await northbound.reserve(ASKED)
+            await northbound.create(ASKED)
 
 
 async def test_a_nef_that_is_down_is_a_refusal() -> None:
@@ -92,7 +92,7 @@ async def test_a_nef_that_is_down_is_a_refusal() -> None:
         taken.bind((HERE, 0))  # nobody listens
         async with aiohttp.ClientSession() as http:
             with pytest.raises(Refused, match="does not answer"):
-                await Northbound(http, HERE, taken.getsockname()[1]).reserve(ASKED)
+                await Northbound(http, HERE, taken.getsockname()[1]).create(ASKED)
 
 
 async def test_a_nef_that_hangs_up_is_a_refusal() -> None:
@@ -103,7 +103,7 @@ async def test_a_nef_that_hangs_up_is_a_refusal() -> None:
 
     async with nef(hang_up) as northbound:
         with pytest.raises(Refused, match="does not answer"):
-            await northbound.reserve(ASKED)
+            await northbound.create(ASKED)
 
 
 async def test_a_nef_that_never_answers_is_a_refusal_when_the_session_would_be_over() -> None:
@@ -113,4 +113,4 @@ async def test_a_nef_that_never_answers_is_a_refusal_when_the_session_would_be_o
         async with aiohttp.ClientSession() as http:
             northbound = Northbound(http, HERE, silent.getsockname()[1])
             with pytest.raises(Refused, match="does not answer"):
-                await northbound.reserve(ASKED._replace(duration_ns=10**9))
+                await northbound.create(ASKED._replace(time_left_ns=1))
