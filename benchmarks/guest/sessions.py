@@ -39,14 +39,18 @@ class Client:
         while b"\r\n\r\n" not in answer:
             answer += self._socket.recv(65536)
         head, _, rest = answer.partition(b"\r\n\r\n")
-        length = next((int(l.split(b":")[1]) for l in head.lower().split(b"\r\n") if l.startswith(b"content-length")), 0)
+        length = next(
+            (int(l.split(b":")[1]) for l in head.lower().split(b"\r\n") if l.startswith(b"content-length")), 0
+        )
         while len(rest) < length:
             rest += self._socket.recv(65536)
         return int(head.split()[1]), json.loads(rest) if rest else None
 
     def create(self, device: str) -> str:
         body = {
-            "device": {"ipv4Address": {"publicAddress": self.addresses[device], "privateAddress": self.addresses[device]}},
+            "device": {
+                "ipv4Address": {"publicAddress": self.addresses[device], "privateAddress": self.addresses[device]}
+            },
             "applicationServer": {"ipv4Address": self.addresses[self._server]},
             "devicePorts": {"ports": [next(self._ports)]},
             "qosProfile": "small",
@@ -93,7 +97,14 @@ def main() -> None:
             standing, filled = wanted, time.perf_counter() - start
             first = devices[0]
             near = [device for device in devices if region[device] == region[first]]
-            result.append({"standing": wanted, "filled": wanted - before, "seconds": filled, **churn(clients[region[first]], near, order["operations"])})
+            result.append(
+                {
+                    "standing": wanted,
+                    "filled": wanted - before,
+                    "seconds": filled,
+                    **churn(clients[region[first]], near, order["operations"]),
+                }
+            )
     write_result({"runs": result})
 
 
