@@ -62,12 +62,16 @@ def state(plan: Plan) -> dict[str, list[str]]:
     """All flows without their counters, and all classes and qdiscs of switches' ports without theirs."""
     found = {}
     for switch in plan.switches:
-        flows = _run(f"ovs-ofctl -OOpenFlow13 --no-stats dump-flows {switch.name}").splitlines()
-        found[switch.name] = sorted(line.strip() for line in flows if "actions" in line)
+        found[switch.name] = flows_of(switch.name)
     for kind in ("class", "qdisc"):
         for end in (end for link in plan.links for end in link.ends if end.port):
             found[f"{kind} {end.interface}"] = sorted(_run(f"tc {kind} show dev {end.interface}").splitlines())
     return found
+
+
+def flows_of(switch: str) -> list[str]:
+    lines = _run(f"ovs-ofctl -OOpenFlow13 --no-stats dump-flows {switch}").splitlines()
+    return sorted(line.strip() for line in lines if "actions" in line)
 
 
 def _run(command: str) -> str:
@@ -99,7 +103,7 @@ def main() -> None:
                     _run(f"ovs-vsctl clear Bridge {refusing} flow_tables")
                 refusing = "" if refusing else draw.choice(plan.switches).name
                 if refusing:
-                    full(refusing, len([flow for flow in state_of(refusing) if "table=0" in flow or "table" not in flow]))
+                    full(refusing, sum("table=1," not in flow for flow in flows_of(refusing)))
             if kind in ("create", "expire"):
                 device = draw.choice(plan.devices).host
                 server = draw.choice(["west-local", "central", f"{draw.choice(['a', 'b', 'c'])}-edge"])
@@ -110,10 +114,11 @@ def main() -> None:
                     open_sessions.append(answer["sessionId"])
             elif kind == "move" and movers:
                 device = draw.choice(movers)
-                places[device.host] = (places[device.host] + 1) % len(device.attachments)
-                network.hand_over(device, places[device.host])
-                time.sleep(0.2)
-                outcomes["move"] += 1
+                if places[device.host] + 1 < len(device.attachments):
+                    places[device.host] += 1
+                    network.hand_over(device, places[device.host])
+                    time.sleep(0.2)
+                    outcomes["move"] += 1
             elif open_sessions:
                 session = open_sessions.pop(draw.randrange(len(open_sessions)))
                 if kind == "delete":
@@ -129,17 +134,14 @@ def main() -> None:
         for session in open_sessions:
             client.call("DELETE", f"{SESSIONS}/{session}")
         for device in movers:
-            if places[device.host]:
-                network.hand_over(device, 0)
+            for place in range(places[device.host] + 1, len(device.attachments)):
+                network.hand_over(device, place)
+                time.sleep(1)
         time.sleep(5)  # the last that expire
         after = state(plan)
     result = {"outcomes": outcomes, "during": sum(map(len, most.values())) - sum(map(len, before.values()))}
     changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
     write_result(result | {"changed": changed})
-
-
-def state_of(switch: str) -> list[str]:
-    return [l for l in _run(f"ovs-ofctl -OOpenFlow13 --no-stats dump-flows {switch}").splitlines() if "actions" in l]
 
 
 main()
