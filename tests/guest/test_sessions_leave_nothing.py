@@ -14,7 +14,7 @@ from scenarios import planner
 from scenarios.load import load
 from tests.conftest import PROGRAMS, PROJECT
 
-OPERATIONS = 600  # each takes Open vSwitch some 10 ms of wall time: docs/sessions.md
+OPERATIONS = 300  # what Open vSwitch does in about 10 s of an idle core: docs/sessions.md
 SCENARIO = """
 name: churn
 duration: 60 s
