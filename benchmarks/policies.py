@@ -80,8 +80,9 @@ def tables(found: dict[tuple[str, str], list[Worth]]) -> list[Table]:
         cells = (*way, *map(interval, columns), interval([one.mbps for one in runs], 1, 2))
         rows.append(Row(cells))
     note = (
-        f"scenarios/contention.yaml, seeds 0 to {seeds - 1}: mean and 95 % interval, %. On time: by the download's deadline. Accuracy on "
-        "time: measured when the model was published, 0 where nothing runs by then. Inferences right: of the whole run. Mbit/s: of downloads."
+        f"scenarios/contention.yaml, seeds 0 to {seeds - 1}: mean and 95 % interval, %. On time: by the download's deadline. "
+        "Accuracy on time: measured when the model was published, 0 where nothing runs by then. Inferences right: of the "
+        "whole run. Mbit/s: of downloads."
     )
     head = (
         "slicing",

@@ -17,7 +17,9 @@ def an_error_says_what_is_wrong(ctx, response, case):
     """CAMARA's ErrorInfo, the status in it, and the correlator, whatever was asked."""
     if response.status_code >= 400:
         error = response.json()
-        assert set(error) == {"status", "code", "message"} and error["status"] == response.status_code and error["message"]
+        assert (
+            set(error) == {"status", "code", "message"} and error["status"] == response.status_code and error["message"]
+        )
     given = (case.headers or {}).get("x-correlator")
     if response.status_code < 400 and isinstance(given, str):
         assert response.headers.get("x-correlator") == [given], "the correlator is not given back"
