@@ -17,6 +17,7 @@ from typing import Any
 from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3  # isort: skip - it patches sockets
 from controller import policies, slices
 from controller.classes import Classes
+from controller.northbound.events import Event
 from controller.northbound.northbound import application
 from controller.paths import Paths
 from controller.sessions import Sessions
@@ -123,12 +124,24 @@ class SliceController(app_manager.OSKenApp):
             self._sessions,
             open_socket=lambda: _socket_at(nef),
             spawn=hub.spawn,
-            delivered=lambda *_: None,
+            delivered=self._delivered,
             now=self._recorder.now,
             calendar_ns=time.time_ns() - time.monotonic_ns(),
         )
         listening = greenio.GreenSocket(socket.socket(fileno=int(os.environ["INSITU_NORTHBOUND"])))
-        hub.spawn(wsgi.server, listening, serve, log_output=False, debug=False)
+
+        def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+            try:
+                return serve(environ, start_response)
+            except Exception:
+                _LOG.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
+                os._exit(1)  # a run whose controller has a fault gives no results
+
+        hub.spawn(wsgi.server, listening, answer, log_output=False, debug=False)
+
+    def _delivered(self, event: Event, attempts: int, answer: int) -> None:
+        now = self._recorder.now()
+        self._recorder.write(records.Notified(now, "nef", event.session, event.status, attempts, answer))
 
     def _end(self, *_: Any) -> None:
         self._recorder.close()

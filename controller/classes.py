@@ -11,9 +11,9 @@ from typing import Protocol
 from controller.session import Direction
 from linux import tree
 from linux.netlink import Message
+from linux.tree import LEAST_BPS
 from scenarios.plan import Plan
 
-LEAST_BPS = 8_000  # of any class: the kernel takes none without a rate
 Rates = Mapping[Direction, int]  # bit/s at each port
 _GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)  # the class, its interface, or the whole tree is not there
 
@@ -42,10 +42,10 @@ class Classes:
         changed = [d for d in {**before, **after} if d in self._ends and before.get(d) != after.get(d)]
         grown = {d: after.get(d, 0) - before.get(d, 0) for d in changed}
         try:
-            self._request(changed, queue, slice_queue, after, grown)
+            self._request(changed, queue, slice_queue, before, after, grown)
         except OSError:
             for direction in changed:
-                self._restore(direction, queue, slice_queue, before)
+                self._restore(direction, queue, slice_queue, before.get(direction), after.get(direction))
             raise
         self._note(changed, queue, slice_queue, after, grown)
 
@@ -54,7 +54,7 @@ class Classes:
         changed = [direction for direction in before if direction in self._ends]
         grown = {direction: -before[direction] for direction in changed}
         try:
-            self._request(changed, queue, slice_queue, {}, grown)
+            self._request(changed, queue, slice_queue, before, {}, grown)
         except OSError as error:
             if error.errno not in _GONE:
                 raise
@@ -65,54 +65,57 @@ class Classes:
         if direction not in self._ends:
             return
         end = self._ends[direction]
-        messages: list[Message] = []
         self._indices.pop(end.interface, None)
-        index = self._index(end.interface)
+        index, messages = self._index(end.interface), list[Message]()
         for queue, (slice_queue, rate) in self._there[direction].items():
             messages += tree.session_class(end, index, slice_queue, queue, max(rate, LEAST_BPS))
         for slice_queue in {slice_queue: None for slice_queue, _ in self._there[direction].values()}:
-            messages += tree.default_rate(end, index, slice_queue, self._left(direction, slice_queue))
+            messages += self._default(direction, slice_queue)
         self._netlink.request(messages)
 
     def _request(
-        self, ports: Iterable[Direction], queue: int, slice_queue: int, after: Rates, grown: Mapping[Direction, int]
+        self,
+        ports: Iterable[Direction],
+        queue: int,
+        slice_queue: int,
+        before: Rates,
+        after: Rates,
+        grown: Mapping[Direction, int],
     ) -> None:
-        """One request. A sum that passes the guarantee, or is far under it, leaves the default class alone."""
+        """One request. Sums that stay over the guarantee leave the default class as it is."""
         messages: list[Message] = []
         for direction in ports:
-            messages += self._session(direction, queue, slice_queue, after)
-            left = self._left(direction, slice_queue, grown[direction])
-            if left != self._left(direction, slice_queue):
-                end = self._ends[direction]
-                messages += tree.default_rate(end, self._index(end.interface), slice_queue, left)
+            messages += self._session(direction, queue, slice_queue, before.get(direction), after.get(direction))
+            if self._left(direction, slice_queue, grown[direction]) != self._left(direction, slice_queue):
+                messages += self._default(direction, slice_queue, grown[direction])
         self._netlink.request(messages)
 
-    def _session(self, direction: Direction, queue: int, slice_queue: int, rates: Rates) -> list[Message]:
+    def _session(
+        self, direction: Direction, queue: int, slice_queue: int, before: int | None, after: int | None
+    ) -> list[Message]:
         end = self._ends[direction]
         index = self._index(end.interface)
-        if direction not in rates:
+        if after is None:
             return tree.without_session(end, index, queue)
-        return tree.session_class(end, index, slice_queue, queue, max(rates[direction], LEAST_BPS))
+        set_rate = tree.session_class if before is None else tree.session_rate
+        return set_rate(end, index, slice_queue, queue, max(after, LEAST_BPS))
 
-    def _restore(self, direction: Direction, queue: int, slice_queue: int, before: Rates) -> None:
-        """One port as it was, after a change that was carried out in part."""
+    def _default(self, direction: Direction, slice_queue: int, grown: int = 0) -> list[Message]:
         end = self._ends[direction]
-        for part in (self._session, self._default):
+        left = self._left(direction, slice_queue, grown)
+        return tree.default_rate(end, self._index(end.interface), slice_queue, left)
+
+    def _left(self, direction: Direction, slice_queue: int, grown: int = 0) -> int:
+        return tree.left(self._guarantees[direction, slice_queue], self._sums[direction, slice_queue] + grown)
+
+    def _restore(self, direction: Direction, queue: int, slice_queue: int, before: int | None, after: int | None) -> None:
+        """One port as it was, after a change of which perhaps not all was carried out."""
+        for messages in (self._session(direction, queue, slice_queue, after, before), self._default(direction, slice_queue)):
             try:
-                self._netlink.request(part(direction, queue, slice_queue, before))
+                self._netlink.request(messages)
             except OSError as error:
                 if error.errno not in _GONE:
                     raise
-        del end
-
-    def _default(self, direction: Direction, queue: int, slice_queue: int, before: Rates) -> list[Message]:
-        end = self._ends[direction]
-        return tree.default_rate(end, self._index(end.interface), slice_queue, self._left(direction, slice_queue))
-
-    def _left(self, direction: Direction, slice_queue: int, grown: int = 0) -> int:
-        """The default class's guarantee."""
-        rest = self._guarantees[direction, slice_queue] - self._sums[direction, slice_queue] - grown
-        return max(rest, LEAST_BPS)
 
     def _note(
         self, ports: Iterable[Direction], queue: int, slice_queue: int, after: Rates, grown: Mapping[Direction, int]

@@ -23,12 +23,12 @@ from controller.paths import Paths
 from controller.policies.view import Decision, Flow, Grant, SlicingPolicy
 from controller.session import Direction, Request, Session
 from controller.switches import SwitchError, Switches
+from linux.tree import FIRST_SESSION, LAST_SESSION
 from scenarios import records
 from scenarios.plan import Plan
 
 # Why a session ended: CAMARA's statusInfo
 EXPIRED, NETWORK, DELETED = "DURATION_EXPIRED", "NETWORK_TERMINATED", "DELETE_REQUESTED"
-FIRST_QUEUE, LAST_QUEUE = 64, 0xEFFE  # the class of queue q is 1:(q + 1), and those from 1:f000 on are slices'
 NODE = "nef"  # where records say that it happened
 _SECOND = 10**9
 
@@ -74,7 +74,7 @@ class Sessions:
         self._recorder, self._hub = recorder, hub
         self._queues = {entry.name: entry.queue for entry in plan.slices}
         self._live: dict[str, _Live] = {}
-        self._numbers = Numbers(FIRST_QUEUE, LAST_QUEUE)
+        self._numbers = Numbers(FIRST_SESSION, LAST_SESSION)
         self._counter = itertools.count(1)
         self._namespace = uuid.uuid5(uuid.NAMESPACE_OID, f"sessions of seed {plan.seed}")
         self._decisions = Decisions(
@@ -327,7 +327,7 @@ class Numbers:
         if self._back:
             return heapq.heappop(self._back)
         if self._next > self._last:
-            raise OverflowError(f"more than {self._last - FIRST_QUEUE + 1} sessions at once")
+            raise OverflowError(f"there is no number over {self._last}")
         self._next += 1
         return self._next - 1
 

@@ -20,7 +20,7 @@ from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
 from insitu.processes import Channel, ProcessError, Service
 from insitu.services import run_devices, run_traffic, serve_library
-from linux import namespace
+from linux import namespace, tree
 from linux.tree import Reading
 from scenarios import plan as plans
 from scenarios import records
@@ -189,7 +189,7 @@ class Run:
             raise ProcessError(f"{died[0]} died {at // SECOND} s into the run; see logs/{died[0]}.log")
 
     def _count(self, network: Network) -> None:
-        names = {entry.queue: entry.name for entry in self.plan.slices}
+        names = {tree.ENDED: "ended sessions", **{entry.queue: entry.name for entry in self.plan.slices}}
         for link, end, count in network.counts():
             now = self.recorder.now()
             part = "wire" if count.queue is None else names[count.queue]

@@ -104,12 +104,13 @@ class Htb:
 
 @dataclass(frozen=True)
 class HtbClass:
-    """A share of a link in bytes/s; after a pause it may run `burst_ns` ahead of its rate."""
+    """A share of a link in bytes/s; after a pause it may run `burst_ns` ahead of its rate. Priority 0 borrows first, 7 last."""
 
     rate: int
     ceiling: int
     burst_ns: int
     quantum: int  # bytes that it may send before the next class has its turn
+    priority: int = 0
 
     kind: ClassVar[str] = "htb"
 
@@ -118,7 +119,7 @@ class HtbClass:
         parameters = _HTB_CLASS.pack(
             0, _ETHERNET, 0, 0, 0, min(self.rate, 0xFFFFFFFF),
             0, _ETHERNET, 0, 0, 0, min(self.ceiling, 0xFFFFFFFF),
-            burst, burst, self.quantum, 0, 0,
+            burst, burst, self.quantum, 0, self.priority,
         )  # fmt: skip
         options = attribute(1, parameters) + attribute(6, struct.pack("=Q", self.rate))
         return options + attribute(7, struct.pack("=Q", self.ceiling))
@@ -129,7 +130,7 @@ class HtbClass:
         values = _HTB_CLASS.unpack(more[1])
         rate = _number("=Q", more[6]) if 6 in more else values[5]
         ceiling = _number("=Q", more[7]) if 7 in more else values[11]
-        return cls(rate, ceiling, values[12] * TICK_NS, values[14])
+        return cls(rate, ceiling, values[12] * TICK_NS, values[14], values[16])
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,15 @@
 """What one direction of a link is in the kernel: the qdisc tree of the interface that sends, and the wire that it goes by.
 
-A plain link is a netem: rate, delay, jitter and loss, and a queue counted in packets. With slices it is HTB at 1:, a root class
-1:ffff at the link's rate, a class 1:(n+1) for queue n, and a netem as each leaf; OpenFlow's `set_queue: n` selects that class.
-netem adds the time that a packet takes to be sent, which HTB alone does not have.
+A plain link is a netem: rate, delay, jitter and loss, and a queue counted in packets. With slices it is HTB at 1:, and every leaf
+has such a netem, for the time that a packet takes to be sent HTB does not have:
+
+    1:ffff                link: its rate
+    └─ 1:(f000 + n)       slice of queue n: guarantee, ceiling
+       ├─ 1:(n + 1)       its default class: what its sessions leave of the guarantee
+       └─ 1:(q + 1)       a session's class, q from 64 on: its rate as guarantee, the slice's ceiling
+
+OpenFlow's `set_queue: q` selects class 1:(q + 1). Whoever is under its own guarantee sends before all who borrow; borrowers have
+their turns by the slices' priorities, and of one priority packet by packet.
 
 A link with a wire keeps its queue apart from its way. Each end has HTB with a queue of bytes (or fq_codel) as each leaf; between
 the ends are two more interfaces, joined by redirecting filters, whose netems give sending time, delay and impairments. There a
@@ -11,7 +18,7 @@ cannot be redirected at a switch's own port: Open vSwitch deletes what hangs the
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -21,15 +28,21 @@ from linux import qdisc
 from linux.netlink import ACK, CREATE, NEW, REPLACE, REQUEST, Message, Netlink, attribute, attributes, text
 from scenarios.plan import End, Queue
 
-RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTCLASS, RTM_GETTCLASS, RTM_NEWTFILTER = 36, 38, 40, 42, 44
+FIRST_SESSION, LAST_SESSION = 64, 0xEFFE  # queues; those below are the slices'
+LEAST_BPS = 8_000  # of a class: the kernel takes none without a rate, and a default class must not starve
+ENDED = -1  # in a count, where a queue's number would stand
+
+RTM_NEWQDISC, RTM_GETQDISC, RTM_NEWTCLASS, RTM_DELTCLASS, RTM_GETTCLASS, RTM_NEWTFILTER = 36, 38, 40, 41, 42, 44
 _TC = struct.Struct("=BxxxiIII")  # tcmsg: family, ifindex, handle, parent, info
 _KIND, _OPTIONS, _STATS2 = 1, 2, 7
 _ROOT, _INGRESS = 0xFFFFFFFF, 0xFFFFFFF1
-_HTB, _TOP, _NETEM, _HOOK = 0x00010000, 0x0001FFFF, 0x00100000, 0xFFFF0000
+_HTB, _TOP, _SLICES, _NETEM, _HOOK = 0x00010000, 0x0001FFFF, 0x0001F000, 0x00100000, 0xFFFF0000
 _ALL_PROTOCOLS, _FIRST = 0x0300, 1 << 16  # htons(ETH_P_ALL), the filter's priority
+_CHANGE = REQUEST | ACK
 _FRAME = 1514  # bytes of a full one: so much may a class send before the next has its turn
 
 Qdiscs = dict[int, dict[int, dict[int, bytes]]]  # of each interface, by its parent: a qdisc's attributes
+Classes = dict[int, tuple[int, dict[int, bytes]]]  # of one interface, by handle: a class's parent and attributes
 
 
 class Reading(NamedTuple):
@@ -41,11 +54,25 @@ class Reading(NamedTuple):
 
 
 class Count(NamedTuple):
-    """What one queue, or the wire, has let through and dropped."""
+    """What a slice (by its queue), the wire (None) or sessions that have ENDED have let through and dropped.
+
+    A slice has the bytes of its sessions, whether they have ended or not, and the drops of those that have not.
+    """
 
     queue: int | None
     bytes: int
     dropped: int
+
+
+class Session(NamedTuple):
+    """A session's class as the kernel has it, and what it has done."""
+
+    slice_queue: int
+    rate_bps: int
+    ceiling_bps: int
+    bytes: int
+    dropped: int
+    waiting: int  # packets in its queue; those of a plain link's way are there too
 
 
 def qdiscs(netlink: Netlink, *indices: int) -> Qdiscs:
@@ -58,16 +85,72 @@ def qdiscs(netlink: Netlink, *indices: int) -> Qdiscs:
     return found
 
 
-def sending(end: End, index: int, *, change: bool = False) -> list[Message]:
-    """The tree of the interface that sends, in the order that the kernel takes; a change leaves packets and classes as they are."""
-    if not end.wire and not end.queues:
+def sending(
+    end: End, index: int, *, change: bool = False, beside: Mapping[int, Session] | None = None
+) -> list[Message]:
+    """The tree of the interface that sends, in the order that the kernel takes.
+
+    A change leaves packets and sessions' classes as they are; `beside` are those (from `sessions`), whose rates the default
+    classes do not have.
+    """
+    if _is_plain(end):
         return [_qdisc(end, index, _ROOT, _NETEM, _netem(end, end.seed), change)]
+    flags = _CHANGE if change else NEW
     messages = [] if change else [_qdisc(end, index, _ROOT, _HTB, qdisc.Htb(default=1))]
-    messages.append(_class(end, index, _HTB, _TOP, _whole(end), change))
-    for queue in _classes(end):
-        messages.append(_class(end, index, _TOP, _class_of(queue), _share(end, queue), change))
-        messages.append(_qdisc(end, index, _class_of(queue), _leaf_of(queue), _leaf(end, queue), change))
+    messages.append(_class(end, index, _HTB, _TOP, _whole(end), flags))
+    for queue in _queues(end):
+        taken = sum(s.rate_bps for s in (beside or {}).values() if s.slice_queue == queue.number)
+        inner, number = _SLICES + queue.number, queue.number
+        messages += [
+            _class(end, index, _TOP, inner, _share(end, queue, queue.rate_bps), flags),
+            _class(end, index, inner, _class_of(number), _share(end, queue, left(queue.rate_bps, taken)), flags),
+            _qdisc(end, index, _class_of(number), _leaf_of(number), _leaf(end, number), change),
+        ]
     return messages
+
+
+def left(guarantee_bps: int, taken_bps: int) -> int:
+    """The rate of a slice's default class beside sessions that have `taken_bps` of its guarantee."""
+    return max(guarantee_bps - taken_bps, LEAST_BPS)
+
+
+def session_class(end: End, index: int, slice_queue: int, q: int, rate_bps: int) -> list[Message]:
+    """Makes a session's class and queue, or makes one that is there like this: its packets stay, netem's draws begin again."""
+    queue, handle = _queue(end, slice_queue), _class_of(q)
+    share = _share(end, queue, rate_bps)
+    return [
+        _class(end, index, _SLICES + slice_queue, handle, share, REQUEST | ACK | CREATE),
+        _qdisc(end, index, handle, _leaf_of(q), _leaf(end, q)),
+    ]
+
+
+def session_rate(end: End, index: int, slice_queue: int, q: int, rate_bps: int) -> list[Message]:
+    """Gives a session's class another guarantee; refused (ENOENT) where there is none."""
+    share = _share(end, _queue(end, slice_queue), rate_bps)
+    return [_class(end, index, _SLICES + slice_queue, _class_of(q), share, _CHANGE)]
+
+
+def without_session(end: End, index: int, q: int) -> list[Message]:
+    """Removes a session's class, and what it still holds: on a plain link that is also what is on its way (`Session.waiting`)."""
+    body = _TC.pack(0, index, _class_of(q), 0, 0)
+    return [Message(RTM_DELTCLASS, REQUEST | ACK, body, f"{end.interface}: class of queue {q}")]
+
+
+def default_rate(end: End, index: int, slice_queue: int, rate_bps: int) -> list[Message]:
+    """Gives a slice's default class another guarantee: what is `left` of the slice's."""
+    share = _share(end, _queue(end, slice_queue), rate_bps)
+    return [_class(end, index, _SLICES + slice_queue, _class_of(slice_queue), share, _CHANGE)]
+
+
+def sessions(index: int, netlink: Netlink) -> dict[int, Session]:
+    """The sessions' classes of an interface, by their queues."""
+    found = {}
+    for handle, (parent, attrs) in sorted(_classes(netlink, index).items()):
+        q = handle - _HTB - 1
+        if FIRST_SESSION <= q <= LAST_SESSION:
+            setting, counted = qdisc.HtbClass.decode(attrs[_OPTIONS]), _statistics(attrs)
+            found[q] = Session(parent - _SLICES, 8 * setting.rate, 8 * setting.ceiling, *counted)
+    return found
 
 
 def wire(end: End, index: int, table: Sequence[int], *, change: bool = False) -> Message:
@@ -88,14 +171,30 @@ def onto_wire(end: End, index: int, wire_index: int) -> list[Message]:
 def read_back(end: End, index: int, netlink: Netlink, dumped: Qdiscs) -> Iterator[Reading]:
     """Every setting of an interface that sends, beside what the kernel says; `dumped` is from `qdiscs`."""
     found = dumped.get(index, {})
-    if not end.wire and not end.queues:
+    if _is_plain(end):
         yield _reading("link", _netem(end, end.seed), found.get(_ROOT))
         return
-    classes = dict(_class_options(netlink, index))
-    yield _reading("class top", _whole(end), classes.get(_TOP))
-    for queue in _classes(end):
-        yield _reading(f"class {queue.slice}", _share(end, queue), classes.get(_class_of(queue)))
-        yield _reading(f"queue {queue.slice}", _leaf(end, queue), found.get(_class_of(queue)))
+    classes = _classes(netlink, index)
+    options = {handle: attrs for handle, (_, attrs) in classes.items()}
+    yield _reading("class top", _whole(end), options.get(_TOP))
+    for queue in _queues(end):
+        inner, default = _SLICES + queue.number, _class_of(queue.number)
+        share = _share(end, queue, queue.rate_bps)
+        yield _reading(f"slice {queue.slice}", share, options.get(inner))
+        if default in options and any(parent == inner for handle, (parent, _) in classes.items() if handle != default):
+            # What sessions leave to it, whoever sets them knows
+            share = replace(share, rate=qdisc.HtbClass.decode(options[default][_OPTIONS]).rate)
+        yield _reading(f"class {queue.slice}", share, options.get(default))
+        yield _reading(f"queue {queue.slice}", _leaf(end, queue.number), found.get(default))
+
+
+def read_back_session(
+    end: End, index: int, slice_queue: int, q: int, rate_bps: int, netlink: Netlink, dumped: Qdiscs
+) -> Iterator[Reading]:
+    """A session's class and queue, as `session_class` sets them, beside what the kernel says."""
+    _, options = _classes(netlink, index).get(_class_of(q), (0, None))
+    yield _reading(f"class {q}", _share(end, _queue(end, slice_queue), rate_bps), options)
+    yield _reading(f"queue {q}", _leaf(end, q), dumped.get(index, {}).get(_class_of(q)))
 
 
 def read_back_wire(end: End, index: int, dumped: Qdiscs) -> Reading:
@@ -109,22 +208,44 @@ def is_shaped(index: int, netlink: Netlink) -> bool:
     return root is not None and root[_KIND] == text("htb")
 
 
-def counts(end: End, index: int, dumped: Qdiscs) -> list[Count]:
-    """What each queue of an interface (0 where it has none) has sent and dropped; `dumped` is from `qdiscs`."""
+def counts(end: End, index: int, netlink: Netlink, dumped: Qdiscs) -> Iterator[Count]:
+    """What each slice at an interface (0 where it has none) has sent and dropped; `dumped` is from `qdiscs`.
+
+    A class keeps what its children have sent, but what they dropped goes with them; the root's number has it still.
+    """
     found = dumped[index]
-    plain = not end.wire and not end.queues
-    numbers = {_ROOT: 0} if plain else {_class_of(queue): queue.number for queue in _classes(end)}
-    return [Count(number, *_statistics(found[parent])) for parent, number in numbers.items()]
+    if _is_plain(end):
+        yield Count(0, *_statistics(found[_ROOT])[:2])
+        return
+    classes = _classes(netlink, index)
+    refused = _statistics(found[_ROOT])[1]
+    for queue in _queues(end):
+        inner = _SLICES + queue.number
+        leaves = {handle: attrs for handle, (parent, attrs) in classes.items() if parent == inner}
+        sent = _statistics(classes[inner][1])[0]
+        yield Count(queue.number, sent, sum(_statistics(found[leaf])[1] for leaf in leaves))
+        refused -= sum(_statistics(attrs)[1] for attrs in leaves.values())
+    if refused:
+        yield Count(ENDED, 0, refused)
 
 
 def wire_count(index: int, dumped: Qdiscs) -> Count:
     """What a wire has carried and lost."""
-    return Count(None, *_statistics(dumped[index][_ROOT]))
+    return Count(None, *_statistics(dumped[index][_ROOT])[:2])
 
 
-def _classes(end: End) -> list[Queue]:
+def _is_plain(end: End) -> bool:
+    return not end.wire and not end.queues
+
+
+def _queues(end: End) -> list[Queue]:
     """The slices' queues; a host's end has one for everything."""
-    return end.queues or [Queue(number=0, slice="all", rate_bps=end.shape.rate_bps, ceiling_bps=end.shape.rate_bps)]
+    rate = end.shape.rate_bps
+    return end.queues or [Queue(number=0, slice="all", rate_bps=rate, ceiling_bps=rate, priority=0)]
+
+
+def _queue(end: End, slice_queue: int) -> Queue:
+    return next(queue for queue in end.queues if queue.number == slice_queue)
 
 
 def _whole(end: End) -> qdisc.HtbClass:
@@ -132,18 +253,19 @@ def _whole(end: End) -> qdisc.HtbClass:
     return qdisc.HtbClass(rate, rate, _ticks(end.shape.burst_ns), _FRAME)
 
 
-def _share(end: End, queue: Queue) -> qdisc.HtbClass:
-    return qdisc.HtbClass(queue.rate_bps // 8, queue.ceiling_bps // 8, _ticks(end.shape.burst_ns), _FRAME)
+def _share(end: End, queue: Queue, rate_bps: int) -> qdisc.HtbClass:
+    burst = _ticks(end.shape.burst_ns)
+    return qdisc.HtbClass(rate_bps // 8, queue.ceiling_bps // 8, burst, _FRAME, queue.priority)
 
 
 def _ticks(burst_ns: int) -> int:
     return burst_ns // qdisc.TICK_NS * qdisc.TICK_NS
 
 
-def _leaf(end: End, queue: Queue) -> qdisc.Qdisc:
+def _leaf(end: End, number: int) -> qdisc.Qdisc:
     buffer = end.shape.queue
     if buffer is None:
-        return _netem(end, end.seed + queue.number)
+        return _netem(end, end.seed + number)
     if buffer.discipline == "fifo":
         return qdisc.Bfifo(buffer.bytes)
     return qdisc.FqCodel(buffer.bytes // _FRAME, buffer.ecn)
@@ -172,16 +294,16 @@ def _chance(share: float) -> int:
     return round(share * qdisc.CERTAIN)
 
 
-def _class_of(queue: Queue) -> int:
-    return _HTB | (queue.number + 1)
+def _class_of(number: int) -> int:
+    return _HTB | (number + 1)
 
 
-def _leaf_of(queue: Queue) -> int:
-    return (0x10 + queue.number) << 16
+def _leaf_of(number: int) -> int:
+    return (0x10 + number) << 16
 
 
 def _qdisc(end: End, index: int, parent: int, handle: int, setting: qdisc.Qdisc, change: bool = False) -> Message:
-    flags = REQUEST | ACK if change else REQUEST | ACK | CREATE | REPLACE
+    flags = _CHANGE if change else REQUEST | ACK | CREATE | REPLACE
     if change and isinstance(setting, qdisc.Netem):
         setting = replace(setting, seed=None)  # a seed would begin the same random numbers again
     body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(setting.kind))
@@ -189,10 +311,10 @@ def _qdisc(end: End, index: int, parent: int, handle: int, setting: qdisc.Qdisc,
     return Message(RTM_NEWQDISC, flags, body + attribute(_OPTIONS, setting.encode()), what)
 
 
-def _class(end: End, index: int, parent: int, handle: int, setting: qdisc.HtbClass, change: bool) -> Message:
+def _class(end: End, index: int, parent: int, handle: int, setting: qdisc.HtbClass, flags: int) -> Message:
     body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(setting.kind))
-    flags = REQUEST | ACK if change else NEW
-    return Message(RTM_NEWTCLASS, flags, body + attribute(_OPTIONS, setting.encode()), f"{end.interface}: class")
+    body += attribute(_OPTIONS, setting.encode())
+    return Message(RTM_NEWTCLASS, flags, body, f"{end.interface}: class 1:{handle & 0xFFFF:x}")
 
 
 def _reading(name: str, planned: qdisc.Qdisc | qdisc.HtbClass, found: dict[int, bytes] | None) -> Reading:
@@ -207,38 +329,17 @@ def _found(planned: qdisc.Qdisc | qdisc.HtbClass, found: dict[int, bytes]) -> st
     return kind if setting is None else qdisc.described(setting)
 
 
-def _class_options(netlink: Netlink, index: int) -> Iterator[tuple[int, dict[int, bytes]]]:
+def _classes(netlink: Netlink, index: int) -> Classes:
+    found = {}
     for body in netlink.dump(RTM_GETTCLASS, _TC.pack(0, index, 0, 0, 0)):
-        _, _, handle, _, _ = _TC.unpack_from(body)
-        yield handle, attributes(body[_TC.size :])
+        _, _, handle, parent, _ = _TC.unpack_from(body)
+        found[handle] = (parent, attributes(body[_TC.size :]))
+    return found
 
 
-def _statistics(attrs: dict[int, bytes]) -> tuple[int, int]:
-    """Bytes sent and packets dropped, from TCA_STATS2's basic and queue parts."""
+def _statistics(attrs: dict[int, bytes]) -> tuple[int, int, int]:
+    """Bytes sent, packets dropped and packets waiting, from TCA_STATS2's basic and queue parts."""
     parts = attributes(attrs[_STATS2])
     sent = struct.unpack_from("=Q", parts[1])[0]  # gnet_stats_basic
-    _, _, dropped, _, _ = struct.unpack_from("=IIIII", parts[3])  # gnet_stats_queue
-    return sent, dropped
-
-
-def session_class(end: End, index: int, slice_queue: int, number: int, rate_bps: int) -> list[Message]:
-    """Sets a session's class, or gives it another rate. (Until slices' own.)"""
-    ceiling = next(queue.ceiling_bps for queue in end.queues if queue.number == slice_queue)
-    queue = Queue(number=number, slice="", rate_bps=rate_bps, ceiling_bps=ceiling)
-    body = _TC.pack(0, index, _class_of(queue), _TOP, 0) + attribute(_KIND, text("htb"))
-    options = attribute(_OPTIONS, _share(end, queue).encode())
-    return [
-        Message(RTM_NEWTCLASS, REQUEST | ACK | CREATE, body + options, f"{end.interface}: class"),
-        _qdisc(end, index, _class_of(queue), _leaf_of(queue), _leaf(end, queue), False),
-    ]
-
-
-def without_session(end: End, index: int, number: int) -> list[Message]:
-    body = _TC.pack(0, index, _HTB | (number + 1), 0, 0)
-    return [Message(41, REQUEST | ACK, body, f"{end.interface}: no class")]
-
-
-def default_rate(end: End, index: int, slice_queue: int, rate_bps: int) -> list[Message]:
-    queue = next(queue for queue in end.queues if queue.number == slice_queue)
-    changed = Queue(number=queue.number, slice=queue.slice, rate_bps=rate_bps, ceiling_bps=queue.ceiling_bps)
-    return [_class(end, index, _TOP, _class_of(queue), _share(end, changed), True)]
+    waiting, _, dropped, _, _ = struct.unpack_from("=IIIII", parts[3])  # gnet_stats_queue
+    return sent, dropped, waiting

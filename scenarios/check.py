@@ -36,6 +36,7 @@ OF_PACKETS = (
 )  # settings of a link that act on single packets
 MOST_SHOWN = 8
 RESERVED_NAMES = ("central", "nef", "core")
+MOST_SLICES = 64  # queues from this number on are sessions'
 LEAST_GUARANTEE = 8000  # bit/s of a slice on any link: a full packet in one and a half seconds
 # A device costs a guest about 1.5 MB (its namespace, queues and sockets): 2,000 fill the 3 GB that a guest has.
 MOST_DEVICES = 2000
@@ -184,6 +185,8 @@ def _slices(scenario: Scenario) -> Iterator[Finding]:
     for s, name in enumerate(names):
         if name in names[:s]:
             yield ("slices", s, "name"), f'the name "{name}" is already taken by another slice; choose another'
+    if (count := len(slice_names(scenario))) > MOST_SLICES:
+        yield ("slices",), f"with the default one these are {count} slices; a link has room for {MOST_SLICES}"
     offered: dict[str, str] = {}
     for s, entry in enumerate(scenario.slices):
         for profile in entry.profiles:

@@ -214,6 +214,8 @@ def _explain(place: Place, error: dict[str, Any]) -> tuple[Place, str, Place]:
         what = f'"{error["input"]}" is unknown here; write {error["ctx"]["expected"]}'
     elif kind == "greater_than_equal":
         what = f"must be at least {error['ctx']['ge']}"
+    elif kind == "less_than_equal":
+        what = f"must be at most {error['ctx']['le']}"
     elif kind in _TYPES:
         what = _TYPES[kind]
     return place, what, place

@@ -58,12 +58,13 @@ class Shape(Part):
 
 
 class Queue(Part):
-    """A slice's class on one port; OpenFlow's `set_queue: number` selects HTB class 1:(number + 1)."""
+    """A slice on one port: an HTB class, whose default class OpenFlow's `set_queue: number` selects (see linux/tree.py)."""
 
     number: int
     slice: str
     rate_bps: int
     ceiling_bps: int
+    priority: int  # 0 is lent first what others leave of their guarantees, 7 last
 
 
 class End(Part):
@@ -107,6 +108,7 @@ class Slice(Part):
     queue: int
     guarantee: float
     ceiling: float
+    priority: int  # 0 … 7
     profiles: list[str]
 
 

@@ -109,6 +109,7 @@ def _slices(scenario: Scenario) -> list[p.Slice]:
             queue=queue,
             guarantee=float(guaranteed.get(name) or min(rest, specs[name].ceiling if name in specs else 1)),
             ceiling=float(specs[name].ceiling) if name in specs else 1.0,
+            priority=specs[name].priority if name in specs else 0,
             profiles=list(specs[name].profiles) if name in specs else [],
         )
         for queue, name in enumerate(names)
@@ -275,8 +276,9 @@ class _Network:
         )
 
     def _queues(self, port: int, rate: int) -> list[p.Queue]:
-        """The slices' shares of a switch's port. A host's end has no queues, nor has a port where one slice has everything."""
-        if not port or (len(self._slices) == 1 and self._slices[0].ceiling == 1):
+        """The slices' shares of a switch's port. A host's end has none, nor has a port where one slice has everything for ever."""
+        everything = len(self._slices) == 1 and self._slices[0].ceiling == 1
+        if not port or (everything and self._scenario.policies.slicing == "none"):
             return []
         return [
             p.Queue(
@@ -284,6 +286,7 @@ class _Network:
                 slice=entry.name,
                 rate_bps=_whole_bytes(rate * entry.guarantee),
                 ceiling_bps=_whole_bytes(rate * entry.ceiling),
+                priority=entry.priority,
             )
             for entry in self._slices
         ]

@@ -1,5 +1,6 @@
 """QoS profiles: what a session of CAMARA Quality-On-Demand is promised. Those that are built in, each figure with its source."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -30,8 +31,14 @@ def _sayable(rate: int) -> int:
     return rate
 
 
+def _profile_name(text: str) -> str:
+    if not re.fullmatch("[a-zA-Z0-9_.-]{3,256}", text):
+        raise ValueError(f'"{text}" is not a profile\'s name; write 3 to 256 letters, digits, ".", "_" and "-"')
+    return text
+
+
 ProfileRate = Annotated[Rate, AfterValidator(_sayable)]
-ProfileName = Annotated[str, Field(min_length=3, max_length=256, pattern=r"^[a-zA-Z0-9_.-]+$")]
+ProfileName = Annotated[str, AfterValidator(_profile_name)]
 
 
 class Profile(Part):

@@ -284,6 +284,15 @@ class SessionEnded(Event, frozen=True):
     cause: str = ""
 
 
+class Notified(Event, frozen=True):
+    """A session's sink was told of a status, or could not be: `answer` is its last HTTP status, 0 for none."""
+
+    session: str
+    qos_status: str
+    attempts: int
+    answer: int
+
+
 class Handover(Event, frozen=True):
     """The device's port moved to another cell."""
 
@@ -405,6 +414,7 @@ AnyEvent = (
     | SessionAvailable
     | SessionChanged
     | SessionEnded
+    | Notified
     | Handover
     | Rerouted
     | Changed

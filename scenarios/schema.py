@@ -90,11 +90,15 @@ class Libraries(Part):
 
 
 class Slice(Part):
-    """A share of every link. Without a guarantee it shares what the guarantees of the others leave."""
+    """A share of every link. Without a guarantee it shares what the guarantees of the others leave.
+
+    What slices leave of their guarantees is lent to those of priority 0 first.
+    """
 
     name: Name
     guarantee: Share | None = None
     ceiling: Share = Fraction(1)
+    priority: Annotated[int, Field(ge=0, le=7)] = 0
     profiles: list[str] = []
 
     @model_validator(mode="after")

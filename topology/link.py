@@ -178,6 +178,12 @@ def _queues(rate: int, shares: Mapping[int, float | tuple[float, float]]) -> lis
         raise ValueError("the queues leave nothing for queue 0, which takes what names none")
     given = ({0: (rest, 1.0)} | pairs) if pairs else {}
     return [
-        Queue(number=n, slice=f"queue {n}", rate_bps=int(rate * share) // 8 * 8, ceiling_bps=int(rate * most) // 8 * 8)
+        Queue(
+            number=n,
+            slice=f"queue {n}",
+            rate_bps=int(rate * share) // 8 * 8,
+            ceiling_bps=int(rate * most) // 8 * 8,
+            priority=0,
+        )
         for n, (share, most) in sorted(given.items())
     ]

@@ -98,13 +98,13 @@ class Network(mininet.net.Mininet):
         self._root.request(tree.sending(end, socket.if_nametoindex(end.interface)))
 
     def change(self, change: Change) -> tuple[End, list[tree.Reading]]:
-        """Gives an end of a link another shape, packets and classes as they are; gives every setting as read back."""
+        """Gives an end of a link another shape, packets and sessions' classes as they are; gives every setting as read back."""
         ends = list(self._now[change.link])
         ends[change.end] = end = replace(ends[change.end], shape=change.shape, queues=change.queues)
         self._now[change.link] = (ends[0], ends[1])
         with self._at(end) as there:
             index = socket.if_nametoindex(end.interface)
-            there.request(tree.sending(end, index, change=True))
+            there.request(tree.sending(end, index, change=True, beside=tree.sessions(index, there)))
             readings = list(tree.read_back(end, index, there, tree.qdiscs(there, index)))
         wire = socket.if_nametoindex(end.wire)
         self._root.request([tree.wire(end, wire, (), change=True)])
@@ -122,12 +122,12 @@ class Network(mininet.net.Mininet):
                 yield end, tree.read_back_wire(end, socket.if_nametoindex(end.wire), dumped)
 
     def counts(self) -> Iterator[tuple[PlannedLink, End, tree.Count]]:
-        """What each queue of each switch's port has sent and dropped, and what each wire has lost."""
+        """What each slice at each switch's port has sent and dropped, and what each wire has lost."""
         dumped = tree.qdiscs(self._root)
         for planned in self.plan.links:
             for end in self._now[planned.name]:
                 if end.port:
-                    for count in tree.counts(end, socket.if_nametoindex(end.interface), dumped):
+                    for count in tree.counts(end, socket.if_nametoindex(end.interface), self._root, dumped):
                         yield planned, end, count
                 if end.wire:
                     yield planned, end, tree.wire_count(socket.if_nametoindex(end.wire), dumped)

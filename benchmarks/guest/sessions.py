@@ -5,6 +5,7 @@ each number S of sessions that stand meanwhile, the seconds that each set-up and
 """
 
 import json
+import os
 import socket
 import time
 from itertools import count
@@ -38,18 +39,14 @@ class Client:
         while b"\r\n\r\n" not in answer:
             answer += self._socket.recv(65536)
         head, _, rest = answer.partition(b"\r\n\r\n")
-        length = next(
-            (int(l.split(b":")[1]) for l in head.lower().split(b"\r\n") if l.startswith(b"content-length")), 0
-        )
+        length = next((int(l.split(b":")[1]) for l in head.lower().split(b"\r\n") if l.startswith(b"content-length")), 0)
         while len(rest) < length:
             rest += self._socket.recv(65536)
         return int(head.split()[1]), json.loads(rest) if rest else None
 
     def create(self, device: str) -> str:
         body = {
-            "device": {
-                "ipv4Address": {"publicAddress": self.addresses[device], "privateAddress": self.addresses[device]}
-            },
+            "device": {"ipv4Address": {"publicAddress": self.addresses[device], "privateAddress": self.addresses[device]}},
             "applicationServer": {"ipv4Address": self.addresses[self._server]},
             "devicePorts": {"ports": [next(self._ports)]},
             "qosProfile": "small",
@@ -83,12 +80,11 @@ def main() -> None:
     plan, order = read_plan(), json.loads((OUT / "order.json").read_text())
     devices = [device.host for device in plan.devices]
     result = []
-    with emulation(plan):
-        clients = {
-            host.name.removesuffix("-local"): Client(plan, host.name) for host in plan.hosts if host.role == "local"
-        }
+    with emulation(plan) as (_, controller):
+        clients = {host.name.removesuffix("-local"): Client(plan, host.name) for host in plan.hosts if host.role == "local"}
         region = {device.host: f"{device.attachments[0].gnb.partition('-')[0]}" for device in plan.devices}
         standing = 0
+        if os.environ.get("SPROF"): os.kill(controller.pid, 10)
         for wanted in order["standing"]:
             start, before = time.perf_counter(), standing
             for standing in range(standing, wanted):
@@ -97,14 +93,7 @@ def main() -> None:
             standing, filled = wanted, time.perf_counter() - start
             first = devices[0]
             near = [device for device in devices if region[device] == region[first]]
-            result.append(
-                {
-                    "standing": wanted,
-                    "filled": wanted - before,
-                    "seconds": filled,
-                    **churn(clients[region[first]], near, order["operations"]),
-                }
-            )
+            result.append({"standing": wanted, "filled": wanted - before, "seconds": filled, **churn(clients[region[first]], near, order["operations"])})
     write_result({"runs": result})
 
 

@@ -48,6 +48,8 @@ class Application:
         else:
             data = json.encode(answer.body)
             headers += [("Content-Type", "application/json"), ("Content-Length", str(len(data)))]
+        if environ["REQUEST_METHOD"] == "HEAD":
+            data = b""
         start_response(f"{answer.status} {HTTPStatus(answer.status).phrase}", headers)
         return [data]
 
@@ -81,7 +83,10 @@ def _client(environ: dict[str, Any]) -> str:
 
 def _body(environ: dict[str, Any]) -> bytes:
     chunked = "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
-    length = LONGEST_BODY + 1 if chunked else int(environ.get("CONTENT_LENGTH") or 0)
+    said = environ.get("CONTENT_LENGTH") or "0"
+    if not said.isdecimal():
+        raise invalid(f'the Content-Length "{said}" is not a number')
+    length = LONGEST_BODY + 1 if chunked else int(said)
     data: bytes = environ["wsgi.input"].read(min(length, LONGEST_BODY + 1)) if length else b""
     if len(data) > LONGEST_BODY:
         raise ApiError(413, "CONTENT_TOO_LARGE", f"a body has at most {LONGEST_BODY} bytes")

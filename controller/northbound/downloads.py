@@ -9,8 +9,8 @@ from controller.northbound.calls import Answer, Call
 from controller.northbound.directory import Directory
 from controller.northbound.errors import ApiError
 from controller.northbound.profiles import DOWNLOAD
-from controller.northbound.resources import Resource, Resources
-from controller.session import Candidate, Ports, Request, Session
+from controller.northbound.resources import Resources, resource_of
+from controller.session import Candidate, Ports, Request
 from controller.sessions import Refused, Sessions
 from scenarios.plan import LIBRARY_PORT
 
@@ -40,37 +40,24 @@ class Downloads:
         if asked.slice not in self._slices:
             raise ApiError(422, "SERVICE_NOT_APPLICABLE", f'there is no slice "{asked.slice}"')
         deadline = self._now() + asked.time_left_ns if asked.deadline_ns is UNSET else asked.deadline_ns
-        resource = Resource(
+        request = Request(
             id=self._sessions.new_id(),
-            client=call.client,
-            correlator=call.correlator,
-            asked=BaseSession(device=identifier, application_server=asked.application_server, qos_profile=DOWNLOAD),
             device=device,
-            servers=servers,
-            device_ports=(),
-            server_ports=(Ports(LIBRARY_PORT, LIBRARY_PORT),),
+            server=servers[0],
+            slice=asked.slice,
+            profile=DOWNLOAD,
+            down_bps=asked.rate,
+            up_bps=max(LEAST_UP_BPS, asked.rate // ACKNOWLEDGING),
             duration_ns=asked.duration_ns,
+            server_ports=(Ports(LIBRARY_PORT, LIBRARY_PORT),),
+            download=asked.download,
+            deadline_ns=deadline,
+            candidates=tuple(Candidate(c.variant, c.bytes, c.accuracy, c.rate) for c in asked.candidates),
         )
-
-        def create(id: str, server: str) -> Session:
-            request = Request(
-                id=id,
-                device=device,
-                server=server,
-                slice=asked.slice,
-                profile=DOWNLOAD,
-                down_bps=asked.rate,
-                up_bps=max(LEAST_UP_BPS, asked.rate // ACKNOWLEDGING),
-                duration_ns=asked.duration_ns,
-                server_ports=resource.server_ports,
-                download=asked.download,
-                deadline_ns=deadline,
-                candidates=tuple(Candidate(c.variant, c.bytes, c.accuracy, c.rate) for c in asked.candidates),
-            )
-            return self._sessions.create(request)
-
+        shown = BaseSession(device=identifier, application_server=asked.application_server, qos_profile=DOWNLOAD)
+        resource = resource_of(call, shown, request, servers)
         try:
-            self._resources.set_up(resource, create)
+            self._resources.set_up(resource, request)
         except Refused as error:
             self._resources.drop(resource)
             raise ApiError(409, "CONFLICT", str(error)) from None

@@ -35,8 +35,12 @@ def application(
         if address is None:
             raise OSError(f"there is no host {host} in this network")
         made = open_socket()
-        made.settimeout(LIMIT_S)
-        made.connect((address, port))
+        try:
+            made.settimeout(LIMIT_S)
+            made.connect((address, port))
+        except OSError:
+            made.close()
+            raise
         return made
 
     outbox = Outbox(connect, spawn, delivered)

@@ -19,8 +19,8 @@ from controller.northbound.directory import Directory, overlap, ranges
 from controller.northbound.errors import ApiError, invalid
 from controller.northbound.events import is_sink
 from controller.northbound.profiles import Profiles
-from controller.northbound.resources import Resource, Resources
-from controller.session import Request, Session
+from controller.northbound.resources import Resource, Resources, resource_of
+from controller.session import Request
 from controller.sessions import NETWORK, Refused, Sessions
 
 SECOND = 10**9
@@ -44,38 +44,25 @@ class QualityOnDemand:
             raise ApiError(
                 400, "QUALITY_ON_DEMAND.DURATION_OUT_OF_RANGE", f"a session of {profile.name} lasts {limits}"
             )
-        shown = asdict(asked) | {"device": identifier}
-        resource = Resource(
+        servers = self._directory.servers(asked.application_server, device)
+        request = Request(
             id=self._sessions.new_id(),
-            client=call.client,
-            correlator=call.correlator,
-            asked=BaseSession(**{name: shown[name] for name in BaseSession.__struct_fields__}),
             device=device,
-            servers=self._directory.servers(asked.application_server, device),
+            server=servers[0],
+            slice=self._profiles.slice_of(profile.name, device),
+            profile=profile.name,
+            down_bps=profile.down_bps,
+            up_bps=profile.up_bps,
+            duration_ns=duration,
             device_ports=ranges(asked.device_ports),
             server_ports=ranges(asked.application_server_ports),
-            duration_ns=duration,
-            credential=credential,
         )
+        given = {**asdict(asked), "device": identifier}
+        shown = BaseSession(**{name: given[name] for name in BaseSession.__struct_fields__})
+        resource = resource_of(call, shown, request, servers, credential)
         self._refuse_conflict(resource)
-
-        def create(id: str, server: str) -> Session:
-            request = Request(
-                id=id,
-                device=device,
-                server=server,
-                slice=self._profiles.slice_of(profile.name, device),
-                profile=profile.name,
-                down_bps=profile.down_bps,
-                up_bps=profile.up_bps,
-                duration_ns=duration,
-                device_ports=resource.device_ports,
-                server_ports=resource.server_ports,
-            )
-            return self._sessions.create(request)
-
         try:
-            self._resources.set_up(resource, create)
+            self._resources.set_up(resource, request)
         except Refused:
             assert resource.ended == NETWORK, "what is refused stays, as CAMARA says, to be looked up"
         return Answer(201, self._resources.info(resource))

@@ -4,14 +4,15 @@ A session whose application server is several hosts is several sessions of the e
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from msgspec import UNSET
 
 from controller.northbound.bodies import AccessToken, BaseSession, SessionInfo
+from controller.northbound.calls import Call
 from controller.northbound.errors import ApiError
-from controller.session import Ports, Session, Status
+from controller.session import Ports, Request, Session, Status
 from controller.sessions import DELETED, EXPIRED, NETWORK, Refused, Sessions
 
 REMEMBERED_NS = 360 * 10**9  # CAMARA: for so long, at least, one that the network has ended can be looked up
@@ -57,6 +58,24 @@ class Resource:
         return min(part.expires_ns for part in self.parts)
 
 
+def resource_of(
+    call: Call, asked: BaseSession, request: Request, servers: list[str], credential: AccessToken | None = None
+) -> Resource:
+    """What a call has asked for: `request`, of each server."""
+    return Resource(
+        id=request.id,
+        client=call.client,
+        correlator=call.correlator,
+        asked=asked,
+        device=request.device,
+        servers=servers,
+        device_ports=request.device_ports,
+        server_ports=request.server_ports,
+        duration_ns=request.duration_ns,
+        credential=credential,
+    )
+
+
 class Resources:
     """All of them. `notify` is called after each change of a status; `now` is the monotonic clock, `calendar_ns` what it lacks
     to the time since 1970."""
@@ -83,9 +102,9 @@ class Resources:
         self._forget()
         return (resource for resource in self._resources.values() if resource.device == device)
 
-    def set_up(self, resource: Resource, create: Callable[[str, str], Session]) -> None:
-        """Has `create` make a session (its id, its server) for each server. Raises Refused, when nothing is left of it; and
-        ApiError where the device has too many."""
+    def set_up(self, resource: Resource, request: Request) -> None:
+        """Returns when there is a session as requested for each server. Raises Refused, when nothing is left of it; and ApiError
+        where the device has too many."""
         if sum(1 for _ in self.of(resource.device)) >= MOST_OF_A_DEVICE:
             raise ApiError(
                 429, "QUOTA_EXCEEDED", f"{resource.device} has {MOST_OF_A_DEVICE} sessions, and may have no more"
@@ -93,7 +112,8 @@ class Resources:
         self._resources[resource.id] = resource
         try:
             for number, server in enumerate(resource.servers):
-                part = create(self._sessions.new_id() if number else resource.id, server)
+                id = self._sessions.new_id() if number else resource.id
+                part = self._sessions.create(replace(request, id=id, server=server))
                 resource.parts.append(part)
                 self._of_part[part.request.id] = resource
         except Refused:

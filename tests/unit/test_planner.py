@@ -192,7 +192,7 @@ def test_slices_share_each_link_and_leave_none_out(plan: p.Plan) -> None:
     assert all(0 < entry.guarantee <= entry.ceiling <= 1 for entry in plan.slices)
     assert sum(entry.guarantee for entry in plan.slices) <= 1 + 1e-12
     for end in ends(plan):
-        shared = end.port and (len(plan.slices) > 1 or plan.slices[0].ceiling < 1)
+        shared = end.port and (len(plan.slices) > 1 or plan.slices[0].ceiling < 1 or plan.policies.slicing != "none")
         every = [(entry.queue, entry.name) for entry in plan.slices]
         assert [(queue.number, queue.slice) for queue in end.queues] == (every if shared else [])
         assert sum(queue.rate_bps for queue in end.queues) <= end.shape.rate_bps

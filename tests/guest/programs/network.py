@@ -11,8 +11,6 @@ from emulation import OUT, emulation, interfaces, read_plan, write_result
 from linux import namespace
 from topology.net import Network
 
-NORTHBOUND = "quality-on-demand/v1/sessions"
-
 
 def ping(network: Network, source: str, target: str, *options: str) -> dict[str, Any]:
     """Round-trip times in ms (least and mean to the us, all of them roughly) and the packets that came back."""
@@ -66,17 +64,19 @@ def northbound(network: Network) -> dict[str, Any]:
     """A session by curl from the edge library's host: created, seen in the switch, gone after its end."""
     device, edge, nef = (network.get(name) for name in ("phone1", "a-edge", "nef"))
     body = {
-        "device": {"ipv4Address": {"privateAddress": device.IP()}},
+        "device": {"ipv4Address": {"publicAddress": device.IP(), "privateAddress": device.IP()}},
         "applicationServer": {"ipv4Address": edge.IP()},
-        "qosProfile": "gold",
-        "duration": 60,
-        "requestedRate": 10_000_000,
+        "slice": "gold",
+        "download": "by hand",
+        "rate": 10_000_000,
+        "time_left_ns": 60 * 10**9,
+        "duration_ns": 60 * 10**9,
     }
-    url = f"http://{nef.IP()}:8080/{NORTHBOUND}"
+    root, kind = f"http://{nef.IP()}:8080", ["-H", "content-type: application/json"]
+    downloads, url = f"{root}/insitu/v1/downloads", f"{root}/quality-on-demand/v1/sessions"
     before = sessions_in_switch("a-cell")
-    text = edge.popen(["curl", "-s", "-w", "\n%{http_code} %{time_total}", "-d", json.dumps(body), url]).communicate()[
-        0
-    ]
+    timed = ["-w", "\n%{http_code} %{time_total}"]
+    text = edge.popen(["curl", "-s", *timed, *kind, "-d", json.dumps(body), downloads]).communicate()[0]
     answer, _, last = text.decode().rpartition("\n")
     during = sessions_in_switch("a-cell")
     created = json.loads(answer)
@@ -85,9 +85,10 @@ def northbound(network: Network) -> dict[str, Any]:
         ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE", f"{url}/{created['sessionId']}"]
     )
     deleted = gone.communicate()[0].decode()
-    greedy = json.dumps(body | {"requestedRate": 10**12})
-    reduced = json.loads(edge.popen(["curl", "-s", "-d", greedy, url]).communicate()[0])
-    bad = edge.popen(["curl", "-s", "-w", "%{http_code}", "-o", "/dev/null", "-d", "{}", url]).communicate()[0].decode()
+    greedy = json.dumps(body | {"rate": 10**12})
+    reduced = json.loads(edge.popen(["curl", "-s", *kind, "-d", greedy, downloads]).communicate()[0])
+    status = ["-w", "%{http_code}", "-o", "/dev/null"]
+    bad = edge.popen(["curl", "-s", *status, *kind, "-d", "{}", url]).communicate()[0].decode()
     return {
         "status": last.split()[0], "seconds": float(last.split()[1]), "created": created, "got": json.loads(got),
         "before": before, "during": during, "deleted": deleted, "reduced": reduced, "bad": bad,
@@ -98,7 +99,7 @@ def sessions_in_switch(switch: str) -> int:
     text = subprocess.run(
         ["ovs-ofctl", "-OOpenFlow13", "dump-flows", switch, "table=0"], capture_output=True, text=True
     )
-    return text.stdout.count("priority=20")
+    return text.stdout.count("priority=30")
 
 
 def tampered(network: Network) -> list[tuple[str, str]]:
