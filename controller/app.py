@@ -1,7 +1,9 @@
 """The controller as an application of os-ken or Ryu: it puts the parts together and passes on what switches say.
 
 It is told by its environment: INSITU_PLAN, the plan's file; INSITU_EVENTS, the folder for its records; INSITU_NORTHBOUND, a
-listening socket's descriptor in the NEF's namespace; INSITU_READY, a descriptor that gets one byte when every switch is set.
+listening socket's descriptor in the NEF's namespace; INSITU_READY, a descriptor that gets one byte when every switch is set;
+INSITU_CONTROL, a socket to the machine that moves devices (`handover`), if there is one; INSITU_NAME, by which its records go;
+INSITU_JOURNAL, a file that outlives it.
 """
 
 import logging
@@ -10,19 +12,27 @@ import signal
 import socket
 import sys
 import time
-from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from controller.ryu import app_manager, handler, hub, ofp_event, ofproto_v1_3  # isort: skip - it patches sockets
-from controller import policies, slices
+from msgspec import Raw
+
+from controller import policies
 from controller.classes import Classes
+from controller.failover import Changed, Failover
+from controller.handover import Handovers
+from controller.journal import Journal
+from controller.northbound.application import Application
 from controller.northbound.events import Event
 from controller.northbound.northbound import application
 from controller.paths import Paths
+from controller.readback import Readback
 from controller.sessions import Sessions
-from controller.switches import SwitchError, Switches
-from linux import namespace
+from controller.switches import Switches
+from linux import namespace, tree
 from linux.netlink import Netlink
 from scenarios import plan, records
 
@@ -39,25 +49,60 @@ class SliceController(app_manager.OSKenApp):
         file, events = Path(os.environ["INSITU_PLAN"]), Path(os.environ["INSITU_EVENTS"])
         self._plan = plan.parse(file.read_bytes())
         self._paths = Paths(self._plan)
-        self._recorder = records.Recorder(events, "controller")
+        self._recorder = records.Recorder(events, os.environ["INSITU_NAME"], at_once=True)
         self._switches = Switches(hub.Event)
+        self._journal = Journal(Path(os.environ["INSITU_JOURNAL"]))
+        found, netlink = self._journal.found, Netlink()
+        classes = Classes(self._plan, netlink, socket.if_nametoindex)
         self._sessions = Sessions(
             self._plan,
             self._paths,
             policies.slicing(self._plan.policies.slicing, file.parent / plan.OWN_POLICIES),
             self._switches,
-            Classes(self._plan, Netlink(), socket.if_nametoindex),
+            classes,
             self._recorder,
             hub,
             views=events.parent / "logs",
+            journal=self._journal.write,
         )
+        if not self._journal.is_new:
+            kept = self._sessions.restore(found)
+            classes.restore(kept, lambda index: tree.sessions(index, netlink))
+        self._northbound = self._make_northbound(found.resources)
         self._names = {switch.dpid: switch.name for switch in self._plan.switches}
-        self._devices = {device.interface: device for device in self._plan.devices}
-        self._fixed: dict[str, list[slices.Entry]] = defaultdict(list)
-        for entry in slices.fixed_entries(self._plan, self._paths):
-            self._fixed[entry.switch].append(entry)
-        self._set = 0
+        self._ports: dict[int, dict[int, bool]] = {}  # of switches that are about to be connected
+        self._readback = Readback(hub.Event)
+        self._failover = Failover(
+            self._plan,
+            self._paths,
+            self._switches,
+            self._readback,
+            self._sessions.entries,
+            hub,
+            self._spawn,
+            self._changed,
+        )
+        self._handovers = Handovers(
+            self._plan,
+            self._paths,
+            partial(self._failover.send, self._switches.add),
+            partial(self._failover.send, self._switches.remove),
+            self._sessions,
+            self._recorder,
+            hub.Event,
+            self._spawn,
+        )
+        self._spawn(self._begin)
         signal.signal(signal.SIGTERM, self._end)
+
+    @handler.set_ev_cls(ofp_event.EventOFPPortDescStatsReply, handler.CONFIG_DISPATCHER)
+    def _described(self, event: Any) -> None:
+        """Asked for by os-ken itself, before a switch counts as connected. Where devices are shows in its ports too."""
+        ports = self._ports.setdefault(event.msg.datapath.id, {})
+        ports |= {port.port_no: _is_up(event.msg.datapath, port) for port in event.msg.body}
+        if not self._failover.began.is_set():
+            for port in event.msg.body:
+                self._handovers.is_at(self._names[event.msg.datapath.id], port.name.decode(), port.port_no)
 
     @handler.set_ev_cls(ofp_event.EventOFPStateChange, [handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER])
     def _state_changed(self, event: Any) -> None:
@@ -65,9 +110,18 @@ class SliceController(app_manager.OSKenApp):
         if event.state == handler.MAIN_DISPATCHER:
             name = self._names[datapath.id]
             self._switches.connected(name, datapath)
-            hub.spawn(self._prepare, name)
+            self._failover.comes(name, self._ports.pop(datapath.id, {}))
         elif datapath.id in self._names:
-            self._switches.disconnected(self._names[datapath.id])
+            name = self._names[datapath.id]
+            self._switches.disconnected(name)
+            self._readback.disconnected(name)
+            self._failover.goes(name)
+
+    @handler.set_ev_cls(ofp_event.EventOFPFlowStatsReply, handler.MAIN_DISPATCHER)
+    def _read(self, event: Any) -> None:
+        message = event.msg
+        more = bool(message.flags & message.datapath.ofproto.OFPMPF_REPLY_MORE)
+        self._readback.arrived(self._names[message.datapath.id], message.body, more)
 
     @handler.set_ev_cls(ofp_event.EventOFPBarrierReply, handler.MAIN_DISPATCHER)
     def _confirmed(self, event: Any) -> None:
@@ -82,44 +136,47 @@ class SliceController(app_manager.OSKenApp):
 
     @handler.set_ev_cls(ofp_event.EventOFPPortStatus, handler.MAIN_DISPATCHER)
     def _port_changed(self, event: Any) -> None:
-        message = event.msg
-        interface = message.desc.name.decode()
-        if message.reason == message.datapath.ofproto.OFPPR_ADD and interface in self._devices:
-            cell = self._names[message.datapath.id]
-            device = self._devices[interface]
-            attachment = next(a for a in device.attachments if (a.cell, a.port) == (cell, message.desc.port_no))
-            hub.spawn(self._reroute, device, attachment)
+        message, ofproto = event.msg, event.msg.datapath.ofproto
+        switch, port = self._names[message.datapath.id], message.desc
+        gone = message.reason == ofproto.OFPPR_DELETE
+        self._failover.says(switch, port.port_no, gone or _is_up(message.datapath, port))
+        if message.reason == ofproto.OFPPR_ADD:
+            self._handovers.port_appeared(switch, port.name.decode(), port.port_no)
 
-    def _prepare(self, name: str) -> None:
-        try:
-            self._switches.add(self._fixed[name])
-        except SwitchError as error:
-            _LOG.error("%s", error)
-            os._exit(1)  # a network that is not as planned gives no results
-        self._set += 1
-        if self._set == len(self._plan.switches):
-            flows = sum(len(entries) for entries in self._fixed.values())
-            self._recorder.write(records.Ready(self._recorder.now(), "controller", "flows", flows))
-            self._serve_northbound()
-            os.write(int(os.environ["INSITU_READY"]), b"R")
+    def _begin(self) -> None:
+        """Requests are answered from when all switches are set, or those that are there; the machine goes on when all are."""
+        self._failover.began.wait()
+        self._sessions.reroute(
+            self._paths.down
+        )  # those of a controller that was killed: paths may have changed meanwhile
+        self._serve_northbound()
+        self._listen_to_the_machine()
+        self._failover.all_set.wait()
+        flows = self._failover.entries
+        self._recorder.write(records.Ready(self._recorder.now(), self._recorder.process, "flows", flows))
+        os.write(int(os.environ["INSITU_READY"]), b"R")
 
-    def _reroute(self, device: plan.Device, attachment: plan.Attachment) -> None:
-        before = slices.routes(self._plan, self._paths, device.host)
-        self._paths.moved(device.host, attachment)
-        entries = slices.routes(self._plan, self._paths, device.host)
-        left = [entry for entry in before if entry.switch not in {route.switch for route in entries}]
-        entries += slices.slice_entries(self._plan, self._paths, device)
-        self._switches.add(entries)
-        self._sessions.move(device.host)
-        self._switches.remove(left)
-        now = self._recorder.now()
-        self._recorder.write(records.Rerouted(now, "controller", device.host, attachment.cell, len(entries)))
+    def _changed(self, changed: Changed) -> None:
+        """Flows lead over other links now; sessions follow."""
+        now, down = self._recorder.now(), " ".join(sorted(changed.down))
+        self._recorder.write(records.Failover(now, "controller", down, changed.flows))
+        self._sessions.reroute(changed.down)
 
-    def _serve_northbound(self) -> None:
-        from eventlet import greenio, wsgi  # after the hub is patched
+    def _spawn(self, task: Callable[..., None], *args: Any) -> None:
+        """In a green thread of its own."""
 
+        def guarded() -> None:
+            try:
+                task(*args)
+            except Exception:
+                _LOG.exception("%s failed", task.__name__)
+                os._exit(1)  # a network that is not as planned gives no results
+
+        hub.spawn(guarded)
+
+    def _make_northbound(self, found: Mapping[str, Raw]) -> Application:
         nef = next(host.name for host in self._plan.hosts if host.role == "nef")
-        serve = application(
+        return application(
             self._plan,
             self._sessions,
             open_socket=lambda: _socket_at(nef),
@@ -127,17 +184,30 @@ class SliceController(app_manager.OSKenApp):
             delivered=self._delivered,
             now=self._recorder.now,
             calendar_ns=time.time_ns() - time.monotonic_ns(),
+            journal=self._journal.write,
+            found=found,
         )
+
+    def _serve_northbound(self) -> None:
+        from eventlet import greenio, wsgi  # after the hub is patched
+
         listening = greenio.GreenSocket(socket.socket(fileno=int(os.environ["INSITU_NORTHBOUND"])))
 
         def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
             try:
-                return serve(environ, start_response)
+                return self._northbound(environ, start_response)
             except Exception:
                 _LOG.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
                 os._exit(1)  # a run whose controller has a fault gives no results
 
         hub.spawn(wsgi.server, listening, answer, log_output=False, debug=False)
+
+    def _listen_to_the_machine(self) -> None:
+        from eventlet import greenio  # after the hub is patched
+
+        if "INSITU_CONTROL" in os.environ:
+            channel = socket.socket(fileno=int(os.environ["INSITU_CONTROL"]))
+            hub.spawn(self._handovers.listen, greenio.GreenSocket(channel))
 
     def _delivered(self, event: Event, attempts: int, answer: int) -> None:
         now = self._recorder.now()
@@ -146,6 +216,11 @@ class SliceController(app_manager.OSKenApp):
     def _end(self, *_: Any) -> None:
         self._recorder.close()
         os._exit(0)
+
+
+def _is_up(datapath: Any, port: Any) -> bool:
+    ofproto = datapath.ofproto
+    return not port.config & ofproto.OFPPC_PORT_DOWN and not port.state & ofproto.OFPPS_LINK_DOWN
 
 
 def _socket_at(host: str) -> socket.socket:

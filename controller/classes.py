@@ -73,6 +73,30 @@ class Classes:
             messages += self._default(direction, slice_queue)
         self._netlink.request(messages)
 
+    def restore(
+        self,
+        kept: Iterable[tuple[int, int, Rates]],
+        sessions_at: Callable[[int], Mapping[int, tree.Session]],
+    ) -> None:
+        """After a controller that was killed: sessions (their queue, their slice's, their rates) keep their classes, what is
+        there of others goes, what is missing is set. `sessions_at` gives an interface's classes by its index. Raises OSError."""
+        for queue, slice_queue, rates in kept:
+            ports = [direction for direction in rates if direction in self._ends]
+            self._note(ports, queue, slice_queue, rates, rates)
+        for direction, end in self._ends.items():
+            index, wanted = self._index(end.interface), self._there[direction]
+            found = sessions_at(index)
+            left = sorted(found.keys() - wanted.keys())
+            messages = [part for queue in left for part in tree.without_session(end, index, queue)]
+            for queue, (slice_queue, bps) in wanted.items():
+                rate = max(bps, LEAST_BPS) // 8 * 8  # the kernel counts bytes
+                if queue not in found or (found[queue].slice_queue, found[queue].rate_bps) != (slice_queue, rate):
+                    messages += tree.session_class(end, index, slice_queue, queue, rate)
+            if found or wanted:
+                for slice_of in end.queues:
+                    messages += tree.default_rate(end, index, slice_of.number, self._left(direction, slice_of.number))
+            self._netlink.request(messages)
+
     def _request(
         self,
         ports: Iterable[Direction],
@@ -108,9 +132,14 @@ class Classes:
     def _left(self, direction: Direction, slice_queue: int, grown: int = 0) -> int:
         return tree.left(self._guarantees[direction, slice_queue], self._sums[direction, slice_queue] + grown)
 
-    def _restore(self, direction: Direction, queue: int, slice_queue: int, before: int | None, after: int | None) -> None:
+    def _restore(
+        self, direction: Direction, queue: int, slice_queue: int, before: int | None, after: int | None
+    ) -> None:
         """One port as it was, after a change of which perhaps not all was carried out."""
-        for messages in (self._session(direction, queue, slice_queue, after, before), self._default(direction, slice_queue)):
+        for messages in (
+            self._session(direction, queue, slice_queue, after, before),
+            self._default(direction, slice_queue),
+        ):
             try:
                 self._netlink.request(messages)
             except OSError as error:

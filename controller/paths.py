@@ -34,7 +34,7 @@ class Paths:
         }  # what arrives: delay in ns, hop
         self._leads: dict[Hop, str] = {}  # to which switch
         self._attached: dict[str, Hop] = {}  # host -> the hop that reaches it
-        self._down: set[str] = set()  # links
+        self.down: set[str] = set()  # links
         self._towards: dict[str, dict[str, Hop]] = {}  # switch -> each connected switch's hop towards it
         for link in plan.links:
             a, b = link.ends
@@ -53,7 +53,7 @@ class Paths:
 
     def set_down(self, links: set[str]) -> None:
         """These links are down, all others are up."""
-        self._down = set(links)
+        self.down = set(links)
         self._towards.clear()
 
     def next_hop(self, switch: str, host: str) -> Hop | None:
@@ -70,7 +70,7 @@ class Paths:
 
     def connected(self, source: str, destination: str) -> bool:
         a, b = self._attached[source], self._attached[destination]
-        links_up = not self._down & {a.link, b.link}
+        links_up = not self.down & {a.link, b.link}
         return links_up and (a.switch == b.switch or a.switch in self._tree(b.switch))
 
     def path(self, source: str, destination: str) -> list[Hop]:
@@ -106,7 +106,7 @@ class Paths:
             if way:
                 towards[near] = way
             for further, hop in self._into[near]:
-                if hop.link not in self._down and hop.switch not in done:
+                if hop.link not in self.down and hop.switch not in done:
                     order += 1
                     heapq.heappush(waiting, (delay + further, links + 1, order, hop.switch, hop))
         self._towards[root] = towards

@@ -11,7 +11,7 @@ download has left of its time, and delete when it ends or breaks off.)
 import heapq
 import itertools
 import uuid
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from typing import Any, Literal
 from controller import slices
 from controller.classes import Classes
 from controller.decisions import Asked, Decisions
+from controller.journal import AnyLine, Ended, Numbered, State, Written
 from controller.paths import Paths
 from controller.policies.view import Decision, Flow, Grant, SlicingPolicy
 from controller.session import Direction, Request, Session
@@ -65,13 +66,14 @@ class Sessions:
         recorder: records.Recorder,
         hub: Any,
         views: Path,
+        journal: Callable[[AnyLine], None] = lambda line: None,
     ) -> None:
         self.sessions: dict[str, Session] = {}
         # Told of each change after it: "AVAILABLE" (set up), "EXTENDED", why a rate or a path is another one
         # ("POLICY", "HANDOVER", "FAILURE"), or, when `ended` is set, why it ended
         self.on_change: list[Callable[[Session, str], None]] = []
         self._paths, self._switches, self._classes = paths, switches, classes
-        self._recorder, self._hub = recorder, hub
+        self._recorder, self._hub, self._journal = recorder, hub, journal
         self._queues = {entry.name: entry.queue for entry in plan.slices}
         self._live: dict[str, _Live] = {}
         self._numbers = Numbers(FIRST_SESSION, LAST_SESSION)
@@ -90,7 +92,33 @@ class Sessions:
 
     def new_id(self) -> str:
         """The next session's id: a UUID of the plan's seed and a counter."""
-        return str(uuid.uuid5(self._namespace, str(next(self._counter))))
+        number = next(self._counter)
+        self._journal(Numbered(number))
+        return str(uuid.uuid5(self._namespace, str(number)))
+
+    def restore(self, found: State) -> list[tuple[int, int, dict[Direction, int]]]:
+        """Goes on where a controller that was killed has stopped. Sessions that were AVAILABLE still are, but for those whose time
+        is over, which end as soon as green threads run; what had only begun has ended. Gives each session's queue, its slice's
+        queue and its rates, for `Classes.restore`."""
+        self._counter = itertools.count(found.number + 1)
+        self._numbers.go_on({written.session.queue for written in found.sessions.values()})
+        for written in list(found.sessions.values()):
+            session, request = written.session, written.session.request
+            if session.status != "AVAILABLE":
+                self._journal(Ended(request.id))
+                self._numbers.give_back(session.queue)
+                self._record(records.SessionEnded, request, NETWORK)
+                continue
+            session.switches = written.switches
+            rates = (session.down_bps, session.variant, written.shared, session.started_ns)
+            flow = Flow(request, session.path, session.back, *rates)
+            live = _Live(session, flow, self._hub.Semaphore(1), written.switches, {})
+            live.rates = _rates(live)
+            self.sessions[request.id], self._live[request.id] = session, live
+            self._set_timer(live)
+        return [
+            (live.session.queue, self._queues[live.session.request.slice], live.rates) for live in self._live.values()
+        ]
 
     def create(self, request: Request) -> Session:
         """Returns when the session is AVAILABLE. Raises Refused."""
@@ -120,6 +148,7 @@ class Sessions:
         if session is None or session.status != "AVAILABLE":
             return None
         session.expires_ns += duration_ns
+        self._write(self._live[id])
         self._set_timer(self._live[id])
         self._changed(self._live[id], "EXTENDED")
         return session
@@ -143,6 +172,13 @@ class Sessions:
         """These links are down now, all others up: sessions follow their paths, as `Paths` has them."""
         self._paths.set_down(set(links_down))
         self._follow(list(self._live.values()), "FAILURE")
+
+    def entries(self) -> Iterator[slices.Entry]:
+        """The flows that sessions have."""
+        for live in self._live.values():
+            session = live.session
+            queue = self._queues[session.request.slice] if live.flow.shared else session.queue
+            yield from slices.session_entries(self._paths, session.request, queue, session.queue, session.switches)
 
     def _carry_out(self, batch: list[Asked], decision: Decision) -> None:
         """Books what is granted, so that the next decision sees it; those that run get their new rates at once."""
@@ -169,10 +205,12 @@ class Sessions:
         live = _Live(session, asked.flow, self._hub.Semaphore(1), self._switches_of(asked.flow), {})
         _place(live, replace(asked.flow, since_ns=now, shared=grant.shared), grant)
         self.sessions[request.id], self._live[request.id] = session, live
+        self._write(live)
 
     def _change_rate(self, live: _Live, grant: Grant) -> None:
         """Of one that runs. It stays in its own class, or its slice's, as it is."""
         _place(live, live.flow, grant)
+        self._write(live)
         if live.session.status == "AVAILABLE":
             try:
                 self._set_classes(live, _rates(live))
@@ -195,6 +233,7 @@ class Sessions:
             session.status, session.started_ns = "AVAILABLE", self._recorder.now()
             session.expires_ns = session.started_ns + session.request.duration_ns
             self._set_timer(live)
+            self._write(live)
             self._record(records.SessionAvailable, session.request, session.queue)
             self._tell(session, "AVAILABLE")
         return session
@@ -226,6 +265,7 @@ class Sessions:
             return
         _place(live, replace(answer.flow, since_ns=live.flow.since_ns, shared=live.flow.shared), answer.grant)
         live.needs = self._switches_of(live.flow)
+        self._write(live)
         if session.status == "REQUESTED":
             return  # and is set up there
         try:
@@ -252,6 +292,7 @@ class Sessions:
     def _tear_down(self, live: _Live, cause: str) -> None:
         """Whatever is set of it goes, flows first; then its number is free. Raises SwitchError, OSError: something is left."""
         session, request, was_available = live.session, live.session.request, live.session.status == "AVAILABLE"
+        self._journal(Ended(request.id))
         session.ended, session.status = cause, "UNAVAILABLE"
         self.sessions.pop(request.id)
         if live.timer is not None:
@@ -287,6 +328,10 @@ class Sessions:
             live.timer.cancel()
         left = max(0, live.session.expires_ns - self._recorder.now())
         live.timer = self._hub.spawn_after(left / _SECOND, self.end, live.session.request.id, EXPIRED)
+
+    def _write(self, live: _Live) -> None:
+        """Into the journal, before anything that follows from it."""
+        self._journal(Written(live.session, live.needs, live.flow.shared))
 
     def _changed(self, live: _Live, cause: str) -> None:
         session = live.session
@@ -330,6 +375,11 @@ class Numbers:
             raise OverflowError(f"there is no number over {self._last}")
         self._next += 1
         return self._next - 1
+
+    def go_on(self, taken: Set[int]) -> None:
+        """These have been given out and have not come back."""
+        first, self._next = self._next, max(taken, default=self._next - 1) + 1
+        self._back = sorted(set(range(first, self._next)) - taken)
 
     def give_back(self, number: int) -> None:
         heapq.heappush(self._back, number)

@@ -42,6 +42,10 @@ class Switches:
     def connected(self, name: str, datapath: Any) -> None:
         self._datapaths[name] = datapath
 
+    def connected_ones(self, names: Iterable[str]) -> dict[str, Any]:
+        """Of these switches those that are connected, each with its datapath."""
+        return {name: self._datapaths[name] for name in names if name in self._datapaths}
+
     def disconnected(self, name: str) -> None:
         """Nobody waits for a switch that is gone."""
         self._datapaths.pop(name, None)

@@ -16,7 +16,8 @@ from mininet.cli import CLI
 from mininet.net import Mininet
 
 from insitu import processes
-from insitu.guest import start_controller
+from insitu.control import Control
+from insitu.controller_service import ControllerService
 from scenarios import plan as plans
 from topology import custom, openvswitch
 from topology.link import Link
@@ -96,7 +97,7 @@ def scenario_network(plan_file: Path) -> Network:
     with HOSTS.open("a") as file:
         file.writelines(f"{host.ip} {host.name}\n" for host in plan.hosts)
     network = Network(plan)
-    controller = start_controller(plan, folder)
+    controller = ControllerService(plan, folder, Control()).start()
     network.start()
     processes.wait_until_ready([controller], openvswitch.nudge)
     return network

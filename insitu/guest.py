@@ -6,8 +6,8 @@
 import asyncio
 import ctypes
 import gc
+import heapq
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -18,17 +18,22 @@ from pathlib import Path
 from edge_nodes import clock
 from insitu import fidelity, processes
 from insitu.captures import Captures, process_name
+from insitu.control import Control
+from insitu.controller_service import ControllerService, expected_statuses
+from insitu.handovers import Handovers, prepared_at
 from insitu.processes import Channel, ProcessError, Service
 from insitu.services import run_devices, run_traffic, serve_library
 from linux import namespace, tree
 from linux.tree import Reading
 from scenarios import plan as plans
 from scenarios import records
-from scenarios.plan import Change, Device, End, Library, Plan
+from scenarios.plan import Change, Device, End, Fault, Library, Plan
 from topology import openvswitch
 from topology.net import Network
 
 SECOND = 1_000_000_000
+NUDGE_NS = 10_000_000
+CONNECTING_NS = 1_200_000_000  # Open vSwitch tries again after a second
 DRAIN_S = 60.0  # in which the processes end after the run; with a real clock one that is late catches up first
 
 
@@ -43,6 +48,8 @@ class Run:
         self.recorder = records.Recorder(folder / "events", "machine")
         self.services: list[Service] = []
         self.statuses: dict[str, int] = {}
+        self._agenda: list[tuple[int, int, int, Callable[[int], None]]] = []  # when, rank, number: a heap
+        self._noted = 0
         self._progress = (folder / "progress").open("ab", buffering=0)
 
     def payloads(self) -> list[Path]:
@@ -53,10 +60,12 @@ class Run:
         """Everything from the first process to the last record. Raises ProcessError when the run cannot go on."""
         self._phase("network")
         network = Network(self.plan)
-        controller = start_controller(self.plan, self.folder)
+        control = Control()
+        self._controllers = ControllerService(self.plan, self.folder, control)
+        self._controller = self._controllers.start()
         network.start()
         self._phase("controller")
-        processes.wait_until_ready([controller], openvswitch.nudge)
+        processes.wait_until_ready([self._controller], openvswitch.nudge)
         network.trust_controller()
         self._phase("services")
         self._check_settings(network)
@@ -64,7 +73,7 @@ class Run:
         libraries = [self._spawn(entry.host, entry) for entry in self.plan.libraries]
         workers = [self._spawn_devices(), *([self._spawn_traffic()] if self.plan.flows else [])]
         workers += [self._spawn_sampler()] if self.plan.machine.clock == "real" else []
-        self.services = [controller, *libraries, *workers]
+        self.services = [self._controller, *libraries, *workers]
         processes.wait_until_ready([*libraries, *workers])
         captures = Captures(self.plan.captures, self.folder)
         capturing = captures.spawn()
@@ -75,7 +84,7 @@ class Run:
         self.recorder.write(records.Started(origin, "machine"))
         processes.start([*libraries, *workers], origin)
         losses = fidelity.Losses(self.plan)
-        self._follow_the_plan(network, origin)
+        self._follow_the_plan(network, control, origin)
         self._phase("end")
         self.statuses |= processes.finish([s for s in workers if s.name not in self.statuses], DRAIN_S)
         for lost in losses.events():
@@ -141,22 +150,31 @@ class Run:
                 self.recorder.write(records.Setting(self.recorder.now(), end.node, end.interface, *reading))
         self.recorder.write(records.Checked(self.recorder.now(), end.node, end.interface, len(readings)))
 
-    def _follow_the_plan(self, network: Network, origin: int) -> None:
-        """Handovers, changes of links and samples at their times; a process that dies ends the run."""
+    def _follow_the_plan(self, network: Network, control: Control, origin: int) -> None:
+        """Handovers, faults, changes of links and samples at their times; a process that dies ends the run."""
         # At one time the sample comes first: the others keep this process busy for a while
-        plan, usage = self.plan, LinkUsage(self.plan)
+        plan, usage, handovers = self.plan, LinkUsage(self.plan), Handovers(network, control, self.recorder)
         samples = range(plan.sample_interval_ns, plan.duration_ns + 1, plan.sample_interval_ns)
-        agenda: list[tuple[int, int, Callable[[int], None]]] = [(at, 0, partial(self._sample, usage)) for at in samples]
-        agenda += [(change.time_ns, 1, partial(self._change, network, change)) for change in plan.changes]
-        agenda += [
-            (attachment.time_ns, 2, partial(self._hand_over, network, device, place))
-            for device in plan.devices
-            for place, attachment in enumerate(device.attachments)
-            if place
-        ]
-        for at, _, action in sorted(agenda, key=lambda item: item[:2]):
+        for at in samples:
+            self._note(at, 0, partial(self._sample, usage))
+        for change in plan.changes:
+            self._note(change.time_ns, 1, partial(self._change, network, change))
+        for fault in plan.faults:
+            self._note(fault.time_ns, 2, partial(self._fail, network, fault))
+        for device in plan.devices:
+            for place, attachment in enumerate(device.attachments[1:], 1):
+                self._note(attachment.time_ns, 3, partial(self._hand_over, handovers, device, place))
+                self._note(prepared_at(device, place), 4, partial(self._prepare, handovers, device, place))
+        while self._agenda:
+            at, _, _, action = heapq.heappop(self._agenda)
             time.sleep(max(0, origin + at - time.monotonic_ns()) / SECOND)
             action(at)
+
+    def _note(self, at: int, rank: int, action: Callable[[int], None]) -> None:
+        """Has something done at a time of the run; at one time by rank, then in the order of being noted."""
+        self._noted += 1
+        if at <= self.plan.duration_ns:
+            heapq.heappush(self._agenda, (at, rank, self._noted, action))
 
     def _sample(self, usage: "LinkUsage", at: int) -> None:
         for event in usage.sample():
@@ -173,17 +191,41 @@ class Run:
         what = (shape.rate_bps, shape.delay_ns, shape.jitter_ns, shape.loss)
         self.recorder.write(records.Changed(now, end.node, change.link, *what))
 
-    def _hand_over(self, network: Network, device: Device, place: int, _: int) -> None:
-        network.hand_over(device, place)
-        self.recorder.write(records.Handover(self.recorder.now(), device.host, device.attachments[place].cell))
+    def _fail(self, network: Network, fault: Fault, at: int) -> None:
+        """A thing goes down, or comes back."""
+        self.recorder.write(records.Fault(self.recorder.now(), fault.name, fault.kind, fault.up))
+        if fault.kind == "link":
+            network.set_link(fault.name, fault.up)
+        elif fault.kind == "switch":
+            network.set_switch(fault.name, fault.up)
+        elif fault.up:
+            self._controller = self._controllers.start()
+            self.services.append(self._controller)
+        else:
+            self.statuses[self._controller.name] = self._controllers.kill(self._controller)
+        if fault.up and fault.kind != "link":
+            self._connect(at + CONNECTING_NS, at)
+
+    def _connect(self, until: int, at: int) -> None:
+        """Has the switches look at their connections to the controller until each has had the time for one."""
+        openvswitch.nudge()
+        if at < until:
+            self._note(at + NUDGE_NS, 5, partial(self._connect, until))
+
+    def _prepare(self, handovers: Handovers, device: Device, place: int, _: int) -> None:
+        handovers.prepare(device, place)
+
+    def _hand_over(self, handovers: Handovers, device: Device, place: int, _: int) -> None:
+        handovers.carry_out(device, place)
 
     def _stop_if_one_died(self, at: int) -> None:
         self.statuses |= processes.ended([s for s in self.services if s.name not in self.statuses])
         may_end = {"traffic", *(process_name(capture) for capture in self.plan.captures)}  # a full capture ends
+        killed = {name: status for name, status in expected_statuses(self.plan).items() if status}
         died = [
             name
             for name, status in self.statuses.items()
-            if status or at < self.plan.duration_ns and name not in may_end
+            if status != killed.get(name, 0) or at < self.plan.duration_ns and name not in may_end | killed.keys()
         ]
         if died:
             raise ProcessError(f"{died[0]} died {at // SECOND} s into the run; see logs/{died[0]}.log")
@@ -237,37 +279,6 @@ class LinkUsage:
                 if host:
                     sent[link, host] = int(fields[0])
         return sent
-
-
-def _as_we_are() -> list[str]:
-    """An interpreter that looks for packages where this one does."""
-    return ["-S"] if sys.flags.no_site else []
-
-
-def start_controller(plan: Plan, folder: Path) -> Service:
-    """The controller's own process, its northbound socket made in the NEF's namespace."""
-    nef = next(host for host in plan.hosts if host.role == "nef")
-    northbound = namespace.listening_socket(nef.name, plans.NORTHBOUND_PORT)
-    ready, child_ready = os.pipe()
-    told = {
-        "INSITU_PLAN": str(folder / "plan.json"),
-        "INSITU_EVENTS": str(folder / "events"),
-        "INSITU_NORTHBOUND": str(northbound.fileno()),
-        "INSITU_READY": str(child_ready),
-    }
-    with (folder / "logs" / "controller.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, *_as_we_are(), "-m", "controller.app"],
-            env=os.environ | told,
-            pass_fds=(northbound.fileno(), child_ready),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    process.returncode = 0  # so that subprocess does not wait for it when it is next used; we do
-    os.close(child_ready)
-    northbound.close()
-    return Service("controller", process.pid, ready, None)
 
 
 def _wake_on_time() -> None:

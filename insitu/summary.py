@@ -25,6 +25,7 @@ def summarise(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None, 
         "time_s": {"virtual": plan.duration_ns / 1e9, "wall": round(wall_s, 2)},
         "downloads": _downloads(events),
         "accuracy": _accuracy(events),
+        "handovers": _handovers(events),
         "slices": {entry.name: _slice(entry.name, events) for entry in plan.slices},
         "segments": plan.segments,
         "links": _links(plan, events),
@@ -86,6 +87,31 @@ def _slice(name: str, events: Sequence[records.AnyEvent]) -> dict[str, int]:
         "reduced": sum(event.decision == "reduced" for event in sessions),
         "refused": sum(event.decision == "refused" for event in sessions),
         "violations": len(promised & late),
+    }
+
+
+def _handovers(events: Sequence[records.AnyEvent]) -> dict[str, Any]:
+    """`interruption_ms`: from when the port left the old cell until it was at the new one and packets were led there."""
+    led: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for event in events:
+        if isinstance(event, records.Rerouted):
+            led[event.device, event.cell].append(event.t)
+    done = [event for event in events if isinstance(event, records.Handover)]
+    interruptions = []
+    for event in done:
+        left = event.t - event.away_ns
+        if event.prepared:
+            interruptions.append(event.away_ns / 1e6)
+        elif later := [t for t in led[event.node, event.cell] if t >= left]:
+            interruptions.append((max(event.t, later[0]) - left) / 1e6)
+    return {
+        "count": len(done),
+        "prepared": sum(event.prepared for event in done),
+        "never_led": len(done) - len(interruptions),
+        "interruption_ms": {
+            "p50": round(float(np.percentile(interruptions, 50)), 3) if interruptions else None,
+            "max": round(max(interruptions), 3) if interruptions else None,
+        },
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from insitu.captures import process_name
+from insitu.controller_service import expected_statuses
 from scenarios import records
 from scenarios.plan import Plan
 from scenarios.quantity import about, show
@@ -124,15 +125,20 @@ def _fidelity(plan: Plan, events: Sequence[records.AnyEvent]) -> Iterator[str]:
 
 def _processes(plan: Plan, events: Sequence[records.AnyEvent]) -> list[str]:
     statuses = {event.node: event.status for event in events if isinstance(event, records.Process)}
+    controllers = expected_statuses(plan)
     expected = [
-        "controller",
+        *controllers,
         "devices",
         *(library.host for library in plan.libraries),
         *(["traffic"] if plan.flows else []),
         *(["fidelity"] if plan.machine.clock == "real" else []),
         *(process_name(capture) for capture in plan.captures),
     ]
-    died = [f"process {name} ended with status {status}" for name, status in statuses.items() if status]
+    died = [
+        f"process {name} ended with status {status}"
+        for name, status in statuses.items()
+        if status != controllers.get(name, 0)
+    ]
     return died + [f"process {name} left no trace" for name in expected if name not in statuses]
 
 

@@ -143,6 +143,10 @@ def up(index: int, name: str) -> Message:
     return Message(RTM_NEWLINK, REQUEST | ACK, _LINK.pack(socket.AF_UNSPEC, 0, index, _UP, _UP), f"{name} up")
 
 
+def down(index: int, name: str) -> Message:
+    return Message(RTM_NEWLINK, REQUEST | ACK, _LINK.pack(socket.AF_UNSPEC, 0, index, 0, _UP), f"{name} down")
+
+
 def address(index: int, ip: str, prefix: int) -> Message:
     packed = socket.inet_aton(ip)
     body = struct.pack("=BBBBI", socket.AF_INET, prefix, 0, 0, index) + attribute(1, packed) + attribute(2, packed)

@@ -21,6 +21,12 @@ def round_trip_ns(plan: Plan, device: Device, gnb: str, time_ns: int) -> int:
     return sum(down.delay_ns + FRAME * 8 * SECOND // down.rate_bps + up.delay_ns for down, up in shapes)
 
 
+def between_ns(plan: Plan, gnb: str, other: str) -> int:
+    """What the links between two gNBs delay a packet, there and back: nothing where they are one."""
+    one, another = _way_up(plan, gnb), _way_up(plan, other)
+    return sum((one | another)[link] for link in one.keys() ^ another.keys())
+
+
 def above_ns(plan: Plan, host: str) -> int:
     """What the links from a library to the central one delay a packet, there and back."""
     links = {link.name: link for link in plan.links}
@@ -36,6 +42,16 @@ def shape_at(plan: Plan, link: str, end: int, time_ns: int) -> Shape:
     changes = (c for c in reversed(plan.changes) if c.time_ns <= time_ns and c.link == link and c.end == end)
     changed = next(changes, None)
     return changed.shape if changed else _link(plan, link).ends[end].shape
+
+
+def _way_up(plan: Plan, node: str) -> dict[str, int]:
+    """The links from a node to the core, and what each delays a packet there and back."""
+    way = {}
+    while node != "core":
+        link = _link(plan, f"{node}-link")
+        way[link.name] = sum(end.shape.delay_ns for end in link.ends)
+        node = link.ends[1].node
+    return way
 
 
 def _last_hops(device: Device, gnb: str) -> tuple[str, str]:

@@ -83,6 +83,9 @@ def figures(slices: Sequence[str], links: Sequence[str]) -> list[str]:
     names += [f"downloads.{key}" for key in ("cut", "resumed", "rolled_back", "bytes")]
     names += [f"downloads.latency_ms.{key}" for key in ("p50", "p95", "p99", "max")]
     names += [f"accuracy.{key}" for key in ("mean", "before", "after")]
+    names += [
+        f"handovers.{key}" for key in ("count", "prepared", "never_led", "interruption_ms.p50", "interruption_ms.max")
+    ]
     decisions = ("sessions", "granted", "reduced", "refused", "violations")
     names += [f"slices.{name}.{key}" for name in slices for key in decisions]
     names += [f"links.{name}.{key}" for name in links for key in ("rate_bps", "mean_bps", "peak_bps", "dropped")]

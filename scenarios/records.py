@@ -294,9 +294,14 @@ class Notified(Event, frozen=True):
 
 
 class Handover(Event, frozen=True):
-    """The device's port moved to another cell."""
+    """The device's port moved to another cell; for `away_ns` before it was at none.
+
+    It was `prepared` when its routes led there before. Then these ns are the interruption; else it lasts until `Rerouted`.
+    """
 
     cell: str
+    prepared: bool
+    away_ns: int
 
 
 class Rerouted(Event, frozen=True):
@@ -304,6 +309,20 @@ class Rerouted(Event, frozen=True):
 
     device: str
     cell: str
+    flows: int
+
+
+class Fault(Event, frozen=True):
+    """The thing called `node` went down, or came back."""
+
+    of: Literal["link", "switch", "controller"]
+    up: bool
+
+
+class Failover(Event, frozen=True):
+    """The controller's flows lead over what is up, all of them confirmed by barriers: which links are down, entries changed."""
+
+    down: str  # names, with spaces
     flows: int
 
 
@@ -417,6 +436,8 @@ AnyEvent = (
     | Notified
     | Handover
     | Rerouted
+    | Fault
+    | Failover
     | Changed
     | LinkUse
     | LinkTotal
@@ -432,9 +453,10 @@ AnyEvent = (
 class Recorder:
     """Writes one process's events to `folder/<process>.jsonl`."""
 
-    def __init__(self, folder: Path, process: str) -> None:
+    def __init__(self, folder: Path, process: str, *, at_once: bool = False) -> None:
+        """`at_once`: each event is in the file when `write` returns, also when the process is killed then."""
         self.process = process
-        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("xb")
+        self._file: IO[bytes] = (folder / f"{process}.jsonl").open("xb", buffering=0 if at_once else -1)
         self._encoder = msgspec.json.Encoder()
         self._count = 0
 
@@ -450,6 +472,13 @@ class Recorder:
     def close(self) -> None:
         self._file.write(self._encoder.encode(Ended(self.now(), self.process, self._count)) + b"\n")
         self._file.close()
+
+
+def end(folder: Path, process: str) -> None:
+    """Ends the records of a process that was killed as planned, and that wrote each event at once."""
+    with (folder / f"{process}.jsonl").open("r+b") as file:
+        count = file.read().count(b"\n")
+        file.write(msgspec.json.encode(Ended(Recorder.now(), process, count)) + b"\n")
 
 
 class RecordsError(Exception):

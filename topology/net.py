@@ -28,6 +28,7 @@ class Network(mininet.net.Mininet):
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._now = {planned.name: planned.ends for planned in plan.links}
+        self._down: set[str] = set()  # links and switches that have failed
         self._root = netlink.Netlink()
         self._group = os.getpid()  # of our interfaces: they go all at once, and those of a network beside ours stay
         _allow_congestion_controls({host.congestion_control for host in plan.hosts})
@@ -87,15 +88,43 @@ class Network(mininet.net.Mininet):
         for end in (end for made in links for end in (made.intf1, made.intf2) if end.planned.port):
             end.ifconfig(status)
 
+    def set_link(self, name: str, up: bool) -> None:
+        """A link fails, or comes back: both ends lose their carrier, what was queued is lost."""
+        (self._down.discard if up else self._down.add)(name)
+        self._raise_and_lower([name])
+
+    def set_switch(self, name: str, up: bool) -> None:
+        """A switch loses its power, or gets it back: its flows, its links and its connection to the controller are gone at once."""
+        (self._down.discard if up else self._down.add)(name)
+        links = [link for link, ends in self._now.items() if name in (end.node for end in ends)]
+        if up:
+            self._raise_and_lower(links)
+            openvswitch.transact(_controlled(name))
+        else:
+            openvswitch.transact([f"del-controller {name}"])  # as `fail_mode=secure` has it, its flows stay
+            openvswitch.forget_flows(name)
+            self._raise_and_lower(links)
+
+    def _raise_and_lower(self, links: list[str]) -> None:
+        """A link is up unless it, or a switch at one of its ends, has failed. A host's end stays up, for its routes would go."""
+        messages = []
+        for link in links:
+            ends = self._now[link]
+            set_to = netlink.down if self._down & {link, *(end.node for end in ends)} else netlink.up
+            messages += [set_to(socket.if_nametoindex(e.interface), e.interface) for e in ends if e.port]
+        self._root.request(messages)
+
     def hand_over(self, device: Device, place: int) -> None:
-        """Moves a device's port to the switch of its attachment number `place`; its queues are set anew there."""
+        """Moves a device's port to the switch of its attachment number `place`, with its queues and what waits in them."""
         before, after = device.attachments[place - 1], device.attachments[place]
-        port = (
-            f"add-port {after.cell} {device.interface} -- set Interface {device.interface} ofport_request={after.port}"
+        openvswitch.transact(
+            [
+                f"--id=@port get Port {device.interface}",
+                f"remove Bridge {before.cell} ports @port",
+                f"add Bridge {after.cell} ports @port",
+                f"set Interface {device.interface} ofport_request={after.port}",
+            ]
         )
-        openvswitch.transact([f"del-port {before.cell} {device.interface}", port])
-        end = next(end for end in self._switch_ends() if end.interface == device.interface)
-        self._root.request(tree.sending(end, socket.if_nametoindex(end.interface)))
 
     def change(self, change: Change) -> tuple[End, list[tree.Reading]]:
         """Gives an end of a link another shape, packets and sessions' classes as they are; gives every setting as read back."""
@@ -154,16 +183,18 @@ class Network(mininet.net.Mininet):
         for switch in self.plan.switches:
             commands += [
                 f"add-br {switch.name}",
-                f"set-controller {switch.name} tcp:127.0.0.1:{OPENFLOW_PORT}",
                 f"set Bridge {switch.name} other_config:datapath-id={switch.dpid:016x} fail_mode=secure "
                 f"protocols=OpenFlow13 other_config:disable-in-band=true datapath_type={self.plan.machine.datapath}",
-                # The network starts with its controller: try at once.
-                f"set Controller {switch.name} max_backoff=1000 connection_mode=out-of-band",
+                *_controlled(switch.name),
             ]
         for end in self._switch_ends():
             commands.append(
                 f"add-port {end.node} {end.interface} -- set Interface {end.interface} ofport_request={end.port}"
             )
+        moving = [device.interface for device in self.plan.devices if len(device.attachments) > 1]
+        if moving:
+            # Else it would delete their queues when another bridge takes them
+            commands += ["--id=@ours create QoS type=linux-noop", *(f"set Port {port} qos=@ours" for port in moving)]
         openvswitch.transact(commands)
 
     def _shape_and_raise(self) -> None:
@@ -215,6 +246,14 @@ class Network(mininet.net.Mininet):
             return
         with namespace.inside(end.node), closing(netlink.Netlink()) as there:
             yield there
+
+
+def _controlled(switch: str) -> list[str]:
+    """A switch's connection to the controller. It tries at once, for both start together, and then once a second."""
+    return [
+        f"set-controller {switch} tcp:127.0.0.1:{OPENFLOW_PORT}",
+        f"set Controller {switch} max_backoff=1000 connection_mode=out-of-band",
+    ]
 
 
 def _veths(planned: PlannedLink) -> Iterator[tuple[str, str, End]]:

@@ -17,6 +17,12 @@ def transact(commands: list[str]) -> None:
         subprocess.run(["ovs-vsctl", *words[1:]], check=True, capture_output=True, text=True)
 
 
+def forget_flows(switch: str) -> None:
+    """Empties a switch's flow tables. Raises CalledProcessError."""
+    command = ["ovs-ofctl", "-O", "OpenFlow13", "del-flows", switch]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+
+
 def nudge() -> None:
     """Lets ovs-vswitchd look at its connections to controllers.
 

@@ -1,11 +1,12 @@
-"""How fast the controller sets up and tears down sessions, seen by a client at the region's library, with the guest's real clock.
+"""How fast the controller sets up and tears down sessions, seen by clients at a region's library, with the guest's real clock.
 
-/run/out/order.json: {"operations": N, "standing": [S, ...]}; the network is that of /run/out/plan.json. /run/out/result.json gets, for
-each number S of sessions that stand meanwhile, the seconds that each set-up and each tear-down took.
+/run/out/order.json: {"operations": N, "standing": [S, ...], "clients": [C, ...]}; the network is that of /run/out/plan.json.
+/run/out/result.json gets, for each number of sessions that stand meanwhile and each of clients that ask at once, the seconds that
+each set-up took and that all of them took, set-ups and tear-downs.
 """
 
 import json
-import os
+import re
 import socket
 import time
 from itertools import count
@@ -17,83 +18,91 @@ from linux import namespace
 from scenarios.plan import NORTHBOUND_PORT, Plan
 
 ROOT = "/quality-on-demand/v1/sessions"
+_PORTS = count(1024)
 
 
 class Client:
     """One connection to the NEF from a host: a plain HTTP/1.1 client, so that little but the controller is measured."""
 
     def __init__(self, plan: Plan, host: str) -> None:
-        self.addresses = {entry.name: entry.ip for entry in plan.hosts}
-        self._server = host
-        self._ports = count(1024)
+        self._addresses = {entry.name: entry.ip for entry in plan.hosts}
+        self._host = host
         self._socket = namespace.tcp_socket(host)
         self._socket.setblocking(True)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.connect((self.addresses["nef"], NORTHBOUND_PORT))
+        self._socket.connect((self._addresses["nef"], NORTHBOUND_PORT))
 
-    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    def ask(self, method: str, path: str, body: object = None) -> None:
         data = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: nef\r\nContent-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
-        self._socket.sendall(head.encode() + data)
+        head = f"{method} {path} HTTP/1.1\r\nHost: nef\r\nContent-Type: application/json\r\n"
+        self._socket.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(data) + data)
+
+    def answer(self) -> tuple[int, Any]:
         answer = b""
         while b"\r\n\r\n" not in answer:
             answer += self._socket.recv(65536)
-        head, _, rest = answer.partition(b"\r\n\r\n")
-        length = next((int(l.split(b":")[1]) for l in head.lower().split(b"\r\n") if l.startswith(b"content-length")), 0)
-        while len(rest) < length:
+        heads, _, rest = answer.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: *(\d+)", heads)
+        while length and len(rest) < int(length[1]):
             rest += self._socket.recv(65536)
-        return int(head.split()[1]), json.loads(rest) if rest else None
+        return int(heads.split()[1]), json.loads(rest) if rest else None
 
-    def create(self, device: str) -> str:
+    def ask_for_session(self, device: str) -> None:
+        ip = self._addresses[device]
         body = {
-            "device": {"ipv4Address": {"publicAddress": self.addresses[device], "privateAddress": self.addresses[device]}},
-            "applicationServer": {"ipv4Address": self.addresses[self._server]},
-            "devicePorts": {"ports": [next(self._ports)]},
+            "device": {"ipv4Address": {"publicAddress": ip, "privateAddress": ip}},
+            "applicationServer": {"ipv4Address": self._addresses[self._host]},
+            "devicePorts": {"ports": [next(_PORTS)]},
             "qosProfile": "small",
             "duration": 3000,
         }
-        status, answer = self.call("POST", ROOT, body)
+        self.ask("POST", ROOT, body)
+
+    def session(self) -> str:
+        status, answer = self.answer()
         if status != 201 or answer["qosStatus"] != "AVAILABLE":
             raise RuntimeError(f"{status}: {answer}")
         return str(answer["sessionId"])
 
-    def delete(self, session: str) -> None:
-        status, answer = self.call("DELETE", f"{ROOT}/{session}")
-        if status != 204:
-            raise RuntimeError(f"{status}: {answer}")
 
-
-def churn(client: Client, devices: list[str], operations: int) -> dict[str, list[float]]:
-    """Sets up a session and tears it down, one after the other; seconds of each."""
-    up, down = [], []
-    for number in range(operations):
-        start = time.perf_counter()
-        session = client.create(devices[number % len(devices)])
-        between = time.perf_counter()
-        client.delete(session)
-        up.append(between - start)
-        down.append(time.perf_counter() - between)
-    return {"up": up, "down": down}
+def churn(clients: list[Client], devices: list[str], operations: int) -> dict[str, Any]:
+    """All clients ask for a session at once, and when all have one they end them at once, again and again."""
+    up, start = [], time.perf_counter()
+    for number in range(operations // len(clients)):
+        asked = []
+        for client in clients:
+            asked.append(time.perf_counter())
+            client.ask_for_session(devices[number % len(devices)])
+        sessions = []
+        for client, at in zip(clients, asked, strict=True):
+            sessions.append(client.session())
+            up.append(time.perf_counter() - at)
+        for client, session in zip(clients, sessions, strict=True):
+            client.ask("DELETE", f"{ROOT}/{session}")
+        for client in clients:
+            client.answer()
+    return {"clients": len(clients), "up_s": up, "whole_s": time.perf_counter() - start}
 
 
 def main() -> None:
     plan, order = read_plan(), json.loads((OUT / "order.json").read_text())
+    region = {device.host: device.attachments[0].gnb.partition("-")[0] for device in plan.devices}
     devices = [device.host for device in plan.devices]
+    near = [device for device in devices if region[device] == region[devices[0]]]
     result = []
-    with emulation(plan) as (_, controller):
-        clients = {host.name.removesuffix("-local"): Client(plan, host.name) for host in plan.hosts if host.role == "local"}
-        region = {device.host: f"{device.attachments[0].gnb.partition('-')[0]}" for device in plan.devices}
+    with emulation(plan):
+        fillers = {name: Client(plan, f"{name}-local") for name in sorted(set(region.values()))}
+        clients = [Client(plan, f"{region[devices[0]]}-local") for _ in range(max(order["clients"]))]
         standing = 0
-        if os.environ.get("SPROF"): os.kill(controller.pid, 10)
         for wanted in order["standing"]:
-            start, before = time.perf_counter(), standing
-            for standing in range(standing, wanted):
-                device = devices[standing % len(devices)]
-                clients[region[device]].create(device)
-            standing, filled = wanted, time.perf_counter() - start
-            first = devices[0]
-            near = [device for device in devices if region[device] == region[first]]
-            result.append({"standing": wanted, "filled": wanted - before, "seconds": filled, **churn(clients[region[first]], near, order["operations"])})
+            start = time.perf_counter()
+            for number in range(standing, wanted):
+                device = devices[number % len(devices)]
+                fillers[region[device]].ask_for_session(device)
+                fillers[region[device]].session()
+            about = {"standing": wanted, "filled": wanted - standing, "filled_s": time.perf_counter() - start}
+            standing = wanted
+            result += [about | churn(clients[:number], near, order["operations"]) for number in order["clients"]]
     write_result({"runs": result})
 
 

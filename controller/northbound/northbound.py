@@ -1,8 +1,13 @@
 """All of the northbound, put together from a plan and the engine of sessions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from socket import socket
+from types import MappingProxyType
 
+from msgspec import Raw
+
+from controller.journal import AnyLine, Forgotten, Known
+from controller.northbound import memory
 from controller.northbound.application import Application, Route
 from controller.northbound.directory import Directory
 from controller.northbound.downloads import Downloads
@@ -24,9 +29,12 @@ def application(
     delivered: Delivered,
     now: Callable[[], int],
     calendar_ns: int,
+    journal: Callable[[AnyLine], None] = lambda line: None,
+    found: Mapping[str, Raw] = MappingProxyType({}),
 ) -> Application:
     """A WSGI application. Events to sinks leave by `open_socket`'s, each sink's in a thread that `spawn` starts, and are told
-    to `delivered`; `now` is the monotonic clock, `calendar_ns` what it lacks to the time since 1970."""
+    to `delivered`; `now` is the monotonic clock, `calendar_ns` what it lacks to the time since 1970. `found` are the resources
+    that a controller which was killed has left in the journal, and whose sessions are restored."""
     directory = Directory(plan)
     profiles = Profiles(plan, directory)
 
@@ -49,7 +57,12 @@ def application(
         if resource.asked.sink:
             outbox.put(status_changed(resource, QUALITY_ON_DEMAND, resources.timestamp(now())))
 
-    resources = Resources(sessions, notify, now, calendar_ns)
+    def keep(resource: Resource) -> None:
+        journal(Known(resource.id, memory.encoded(resource)))
+
+    resources = Resources(sessions, notify, now, calendar_ns, keep, lambda id: journal(Forgotten(id)))
+    for content in found.values():
+        resources.restore(memory.decoded(content, sessions, now()))
     qod = QualityOnDemand(directory, profiles, sessions, resources)
     downloads = Downloads(directory, {entry.name for entry in plan.slices}, sessions, resources, now)
     session = rf"{QUALITY_ON_DEMAND}/sessions/([^/]+)"

@@ -81,12 +81,32 @@ class Resources:
     to the time since 1970."""
 
     def __init__(
-        self, sessions: Sessions, notify: Callable[[Resource], None], now: Callable[[], int], calendar_ns: int
+        self,
+        sessions: Sessions,
+        notify: Callable[[Resource], None],
+        now: Callable[[], int],
+        calendar_ns: int,
+        keep: Callable[[Resource], None] = lambda resource: None,
+        forget: Callable[[str], None] = lambda id: None,
     ) -> None:
+        """`keep` is called before anybody is told of a resource or of a change of it, `forget` when it is no more."""
         self._sessions, self._notify, self._now, self._calendar_ns = sessions, notify, now, calendar_ns
+        self._keep, self._forget_it = keep, forget
         self._resources: dict[str, Resource] = {}
         self._of_part: dict[str, Resource] = {}
         sessions.on_change.append(self._changed)
+
+    def restore(self, resource: Resource) -> None:
+        """One that there was before the controller was killed."""
+        self._resources[resource.id] = resource
+        for part in resource.parts:
+            self._of_part[part.request.id] = resource
+        if resource.ended:
+            self._end_parts(resource)
+        if resource.set_up:
+            self._tell(resource)
+        else:
+            self.drop(resource)  # whoever asked for it has had no answer
 
     def find(self, id: str, client: str) -> Resource:
         """Raises ApiError: there is none, or it is another client's."""
@@ -110,6 +130,7 @@ class Resources:
                 429, "QUOTA_EXCEEDED", f"{resource.device} has {MOST_OF_A_DEVICE} sessions, and may have no more"
             )
         self._resources[resource.id] = resource
+        self._keep(resource)
         try:
             for number, server in enumerate(resource.servers):
                 id = self._sessions.new_id() if number else resource.id
@@ -122,6 +143,7 @@ class Resources:
         resource.set_up = True
         if resource.ended:  # while it was set up
             self._end_parts(resource)
+        self._keep(resource)
         self._tell(resource)
 
     def delete(self, resource: Resource) -> None:
@@ -129,7 +151,8 @@ class Resources:
         self.drop(resource)
 
     def drop(self, resource: Resource) -> None:
-        self._resources.pop(resource.id, None)
+        if self._resources.pop(resource.id, None):
+            self._forget_it(resource.id)
 
     def extend(self, resource: Resource, by_ns: int) -> None:
         for part in list(resource.parts):
@@ -183,6 +206,7 @@ class Resources:
         if resource.status not in ("REQUESTED", resource.told):
             resource.told = resource.status
             resource.events += 1
+            self._keep(resource)
             self._notify(resource)
 
     def _forget(self) -> None:

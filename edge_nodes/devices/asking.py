@@ -26,18 +26,22 @@ def ask(
     memory_bytes: int,
     power_w: float | None,
 ) -> delivery.Ask:
-    """With what is true `since_ns` after the run's start."""
+    """With what is true `since_ns` after the run's start. It asks the library of `gnb`, and may be in another cell by now."""
+    here = max(
+        (entry for entry in device.attachments if entry.time_ns <= since_ns), key=lambda entry: entry.time_ns
+    ).gnb
+    round_trip = channel.round_trip_ns(plan, device, here, since_ns) + channel.between_ns(plan, here, gnb)
     return delivery.Ask(
         download=download,
         model=model,
         time_left_ns=time_left_ns,
-        channel_bps=channel.rate_bps(plan, device, gnb, since_ns),
+        channel_bps=channel.rate_bps(plan, device, here, since_ns),
         memory_bytes=memory_bytes,
         macs_per_s=device.macs_per_s,
         infer_interval_ns=device.infer_interval_ns,
         slice=device.slice,
         have=[],
-        round_trip_ns=channel.round_trip_ns(plan, device, gnb, since_ns),
+        round_trip_ns=round_trip,
         load_bytes_per_s=device.load_bytes_per_s,
         energy_per_mac_j=device.energy_per_mac_j,
         power_w=power_w,

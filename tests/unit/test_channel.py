@@ -2,6 +2,7 @@
 
 from builders import planned
 
+from edge_nodes.devices import asking
 from scenarios import channel, plan
 
 SECOND, MS = 10**9, 10**6
@@ -49,3 +50,45 @@ def test_above_a_library_is_the_way_to_the_central_one() -> None:
     links = {"edge": 20_000, "gnb": 2 * MS, "region": 10 * MS, "central": 10 * MS}
     assert channel.above_ns(made, "square-edge") == sum(links.values())
     assert channel.above_ns(made, "region-local") == sum(links.values()) - links["gnb"]
+
+
+def test_between_two_gnbs_is_what_is_not_on_the_way_of_both() -> None:
+    gnbs = [
+        {"name": name, "link": {"rate": "1 Gbit/s", "delay": delay}} for name, delay in (("a", "1 ms"), ("b", "2 ms"))
+    ]
+    regions = [
+        {"name": "west", "link": {"rate": "1 Gbit/s", "delay": "4 ms"}, "gnbs": gnbs},
+        {"name": "east", "link": {"rate": "1 Gbit/s", "delay": "8 ms"}, "gnbs": [gnbs[0] | {"name": "c"}]},
+    ]
+    made = planned(network={"regions": regions}, devices=[{"name": "phone", "at": "a"}])
+    assert channel.between_ns(made, "a", "a") == 0
+    assert channel.between_ns(made, "a", "b") == channel.between_ns(made, "b", "a") == 2 * (1 + 2) * MS
+    assert channel.between_ns(made, "a", "c") == 2 * (1 + 4 + 8 + 1) * MS
+
+
+def test_a_device_tells_of_the_cell_that_it_is_in_by_now() -> None:
+    gnbs = [
+        {"name": name, "radio": {"rate": rate, "delay": "4 ms"}}
+        for name, rate in (("a", "100 Mbit/s"), ("b", "8 Mbit/s"))
+    ]
+    made = planned(
+        duration="5 s", network={"gnbs": gnbs}, devices=[{"name": "phone", "at": "a", "route": {"2 s": "b"}}]
+    )
+    before, after = (
+        asking.ask(
+            made,
+            made.devices[0],
+            "a",
+            "phone-1",
+            "digits",
+            since_ns=since,
+            time_left_ns=0,
+            memory_bytes=0,
+            power_w=None,
+        )
+        for since in (2 * SECOND - 1, 2 * SECOND)
+    )
+    assert (before.channel_bps, after.channel_bps) == (100_000_000, 8_000_000)
+    assert before.round_trip_ns == channel.round_trip_ns(made, made.devices[0], "a", 0)
+    there = channel.round_trip_ns(made, made.devices[0], "b", 0)
+    assert after.round_trip_ns == there + channel.between_ns(made, "a", "b") > there

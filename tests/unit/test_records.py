@@ -142,7 +142,7 @@ def digest(folder: Path, **processes: list[r.Event]) -> str:
 
 
 def test_digest_does_not_depend_on_the_order_in_which_files_were_made(tmp_path: Path) -> None:
-    one, two = [r.Started(0, "run"), NEED], [r.Handover(100, "ue1", "quad-cell")]
+    one, two = [r.Started(0, "run"), NEED], [r.Handover(100, "ue1", "quad-cell", True, 10)]
     assert digest(tmp_path, a=one, b=two) == digest(tmp_path, b=two, a=one)
 
 
@@ -174,5 +174,14 @@ def test_digest_changes_with_any_value_of_any_event(events: list[r.Event], data:
 def test_digest_changes_with_a_lost_a_repeated_and_another_event(events: list[r.Event], data: st.DataObject) -> None:
     at = data.draw(st.integers(0, len(events)))
     more = [*events[:at], NEED, *events[at:]]
-    other = [*events[:at], r.Handover(NEED.t, NEED.node, NEED.model), *events[at:]]
+    other = [*events[:at], r.Handover(NEED.t, NEED.node, NEED.model, True, 10), *events[at:]]
     assert len({r.digest(events), r.digest(more), r.digest([*more, NEED]), r.digest(other)}) == 4
+
+
+def test_records_of_a_process_that_was_killed_as_planned_are_ended_in_its_place(tmp_path: Path) -> None:
+    write(tmp_path, run=[r.Started(0, "run")])
+    killed = r.Recorder(tmp_path, "controller", at_once=True)
+    killed.write(NEED)  # and it is killed, before it could close the file
+    assert "controller: its last records are missing" in refusal(tmp_path)
+    r.end(tmp_path, "controller")
+    assert [event.events for event in r.read(tmp_path) if isinstance(event, r.Ended)] == [1, 1]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from controller import slices
 from controller.paths import Paths
+from controller.session import Ports, Request
 from controller.slices import CLASSIFY, ROUTE, Entry
 from scenarios.plan import LIBRARY_PORT, Device, Flow, Library, Plan, Slice
 
@@ -227,7 +228,10 @@ def test_a_session_takes_its_flow_into_its_queue_both_ways_and_no_other(
     device: Device, library: Library, session: Slice
 ) -> None:
     tables = Tables(PLAN)
-    tables.add(slices.session_entries(tables.paths, device.host, library.host, session.queue))
+    ports = (Ports(LIBRARY_PORT, LIBRARY_PORT),)
+    request = Request("id", device.host, library.host, session.name, "", 8000, 8000, 1, server_ports=ports)
+    names = [switch.name for switch in PLAN.switches]
+    tables.add(slices.session_entries(tables.paths, request, session.queue, 64, names))
     for way in library_exchange(tables, device.host, library.host):
         assert queues(way) == {session.queue}
     assert queues(tables.walk(library.host, device.host, ip_proto=TCP, tcp_src=80, tcp_dst=40000)) == {0}
@@ -241,3 +245,17 @@ def test_the_queue_of_a_slice_is_a_class_of_every_port(slice_name: str) -> None:
     for link in PLAN.links:
         for end in (end for end in link.ends if end.port):
             assert [q.slice for q in end.queues if q.number == slices.queue_of(PLAN, slice_name)] == [slice_name]
+
+
+PORT = st.integers(0, 65535)
+
+
+@given(ends=st.tuples(PORT, PORT).map(sorted), port=PORT)
+def test_a_range_of_ports_is_matched_once_and_nothing_beside_it(ends: list[int], port: int) -> None:
+    first, last = ends
+    request = Request("id", "quad-edge", "central", "models", "", 1, 1, 1, server_ports=(Ports(first, last),))
+    entries = slices.session_entries(Paths(PLAN), request, 64, 64, ["core"])
+    wanted = [dict(entry.match)["udp_src"] for entry in entries if "udp_src" in dict(entry.match)]
+    for tried in {port, first, last, max(0, first - 1), min(65535, last + 1)}:
+        hits = [v for v in wanted if (tried == v if isinstance(v, int) else tried & v[1] == v[0])]
+        assert len(hits) == (first <= tried <= last)

@@ -188,3 +188,21 @@ def test_every_figure_that_an_expectation_may_name_is_there() -> None:
 def test_the_summary_of_the_tables_events_is_the_same(tmp_path: Path) -> None:
     table.write(EVENTS, tmp_path / "events.parquet")
     assert summary(*table.read(tmp_path / "events.parquet")) == summary(*EVENTS)
+
+
+def test_an_interruption_ends_when_the_port_is_there_and_packets_are_led_to_it() -> None:
+    """One that was prepared; one that was not, and led later; one that nobody followed."""
+    events = [
+        r.Rerouted(SECOND - 2 * MS, "controller", "phone1", "b-cell", 4),
+        r.Handover(SECOND, "phone1", "b-cell", True, 1 * MS),
+        r.Handover(SECOND, "phone2", "b-cell", False, 1 * MS),
+        r.Rerouted(SECOND + 4 * MS, "controller", "phone2", "b-cell", 4),
+        r.Handover(2 * SECOND, "phone2", "a-cell", False, 1 * MS),
+    ]
+    assert summary(*events)["handovers"] == {
+        "count": 3,
+        "prepared": 1,
+        "interruption_ms": {"p50": 3.0, "max": 5.0},
+        "never_led": 1,
+    }
+    assert summary()["handovers"]["interruption_ms"] == {"p50": None, "max": None}

@@ -268,3 +268,35 @@ def test_all_that_is_wrong_is_said() -> None:
     wrong = r.Setting(-4, "square", "s3-eth2", "class 1:2", "8", "9")
     died = r.Process(4 * SECOND, "devices", 1)
     assert len(judge(VIRTUAL, [*without(*WAKES[1:]), wrong, died], "lost").reasons) == 4
+
+
+KILLED_ONCE = planned(
+    duration="3 s",
+    traffic=[{"from": "central", "to": "phone", "rate": "8 Mbit/s"}],
+    capture=["square-radio"],
+    faults=[{"controller": "down", "at": "1 s", "for": "100 ms"}],
+)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "status"),
+    [
+        (-9, 0, "VALID"),
+        (-9, None, "INVALID"),  # nobody took its place
+        (0, 0, "INVALID"),  # it should have been killed
+        (-11, 0, "INVALID"),  # it died of something else
+        (-9, -9, "INVALID"),  # and so did the next, which was not planned
+        (-9, 1, "INVALID"),
+    ],
+)
+def test_only_the_controller_that_the_plan_kills_may_die(first: int, second: int | None, status: str) -> None:
+    events = without(r.Process(4 * SECOND, "controller", 0))
+    events.append(r.Process(4 * SECOND, "controller", first))
+    if second is not None:
+        events.append(r.Process(4 * SECOND, "controller2", second))
+    assert judge(KILLED_ONCE, events, None).status == status
+
+
+def test_a_controller_that_dies_where_no_fault_is_planned_makes_a_run_invalid() -> None:
+    events = [*without(r.Process(4 * SECOND, "controller", 0)), r.Process(4 * SECOND, "controller", -9)]
+    assert judge(VIRTUAL, events, None).status == "INVALID"

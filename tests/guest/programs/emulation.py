@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from insitu import processes
-from insitu.guest import start_controller
+from insitu.control import Control
+from insitu.controller_service import ControllerService
 from insitu.processes import Service
 from scenarios import plan as plans
 from scenarios.plan import Plan
@@ -23,12 +24,12 @@ def read_plan() -> Plan:
 
 
 @contextmanager
-def emulation(plan: Plan) -> Iterator[tuple[Network, Service]]:
+def emulation(plan: Plan, control: Control | None = None) -> Iterator[tuple[Network, Service]]:
     """The network up, every flow installed."""
     for name in ("events", "logs"):
         (OUT / name).mkdir(exist_ok=True)
     network = Network(plan)
-    controller = start_controller(plan, OUT)
+    controller = ControllerService(plan, OUT, control or Control()).start()
     network.start()
     processes.wait_until_ready([controller], openvswitch.nudge)
     yield network, controller

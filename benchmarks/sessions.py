@@ -1,0 +1,69 @@
+"""Set-ups and tear-downs of sessions a second of wall time, over paths of three switches in a network of 20.
+
+`python -m benchmarks.sessions [OPERATIONS]` prints a table. The guest has a real clock and one core.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.network import SEED, plan_of
+from insitu.vm import machine
+from insitu.vm.kernel import find_or_build
+from scenarios import plan as plans
+
+PROJECT = Path(__file__).resolve().parent.parent
+PROGRAMS = (PROJECT / "benchmarks" / "guest", PROJECT / "tests" / "guest" / "programs")
+REGIONS = {"west": 3, "north": 3, "south": 2}  # with so many gNBs; with each one's cell, and the core, 20 switches
+STANDING, CLIENTS = [0, 2000], [1, 8]
+
+
+def scenario() -> str:
+    names = [f"{region}-{number}" for region, gnbs in REGIONS.items() for number in range(gnbs)]
+    regions = [
+        f"{{name: {region}, gnbs: [{', '.join(f'{{name: {n}}}' for n in names if n.startswith(region))}]}}"
+        for region in REGIONS
+    ]
+    devices = [f"{{name: ue-{name}, count: 3, at: {name}, slice: models}}" for name in names]
+    return f"""
+name: churn
+network: {{regions: [{", ".join(regions)}]}}
+slices: [{{name: models, guarantee: 50 %, profiles: [small]}}, {{name: default}}]
+devices: [{", ".join(devices)}]
+profiles: [{{name: small, down: 50 kbit/s, up: 10 kbit/s}}]
+policies: {{slicing: deadline}}
+"""
+
+
+def main() -> None:
+    operations = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+    plan = plan_of(scenario())
+    plan = msgspec.structs.replace(plan, machine=msgspec.structs.replace(plan.machine, clock="real"))
+    with tempfile.TemporaryDirectory(prefix="insitu-sessions-") as folder:
+        out = Path(folder)
+        (out / "plan.json").write_bytes(plans.canonical(plan))
+        (out / "order.json").write_text(
+            json.dumps({"operations": operations, "standing": STANDING, "clients": CLIENTS})
+        )
+        guest = machine.Machine(find_or_build(print), SEED, "real", plan.machine.memory_mb)
+        path = os.pathsep.join(map(str, (PROJECT, *PROGRAMS)))
+        command = [sys.executable, str(PROGRAMS[0] / "sessions.py")]
+        if machine.run(guest, command, out, wall_limit_s=900, cwd=PROJECT, env={"PYTHONPATH": path}):
+            raise SystemExit((out / "logs" / "command.log").read_text()[-3000:])
+        runs = json.loads((out / "result.json").read_text())["runs"]
+    print(f"{len(plan.switches)} switches, {len(plan.links)} links, paths of 3 switches; wall time, one core")
+    print("| sessions that stand | clients at once | set-ups and tear-downs a second | a set-up, median | p99 |")
+    print("|---|---|---|---|---|")
+    for run in runs:
+        up = sorted(run["up_s"])
+        median, late = up[len(up) // 2] * 1e3, up[len(up) * 99 // 100] * 1e3
+        rate = len(up) / run["whole_s"]
+        print(f"| {run['standing']} | {run['clients']} | {rate:.0f} | {median:.1f} ms | {late:.1f} ms |")
+
+
+if __name__ == "__main__":
+    main()
