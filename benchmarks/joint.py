@@ -1,8 +1,8 @@
 """What decisions take, by policy and by how many downloads wait: `python -m benchmarks.joint` prints a table.
 
 The model of `controller/policies/cost.py` (so much for a decision, a download and a part) is fitted to the medians by least
-squares, relative to each, and printed too. It is processor time that is measured, of all threads: it is the wall time of a machine that has nothing else
-to do.
+squares, relative to each, and printed too. It is processor time that is measured, of all threads: it is the wall time of a
+machine that has nothing else to do.
 """
 
 import statistics

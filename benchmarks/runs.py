@@ -18,9 +18,9 @@ class Played(NamedTuple):
     events: list[records.AnyEvent]
 
 
-def play(file: Path, out: Path, settings: Sequence[str] = ()) -> Played:
-    """One run, seed 0; whether expectations hold does not matter. Raises RuntimeError with what the command said."""
-    command = [sys.executable, "-m", "insitu.cli", "run", str(file), "--out", str(out), "--json"]
+def play(file: Path, out: Path, settings: Sequence[str] = (), seed: int = 0) -> Played:
+    """One run; whether expectations hold does not matter. Raises RuntimeError with what the command said."""
+    command = [sys.executable, "-m", "insitu.cli", "run", str(file), "--out", str(out), "--json", "--seed", str(seed)]
     for setting in settings:
         command += ["--set", setting]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, check=False)

@@ -12,11 +12,13 @@ from controller.policies import knapsack
 from controller.policies.cost import Cost
 from controller.policies.view import Decision, Flow, Grant, Part, Room, View, taken
 
-KEPT_BPS = 8000  # what a running download keeps whatever is decided
+# Of a guarantee, what is given away. The rest is for what no session has yet, connections that are made and manifests: without it
+# those who ask are late before they are heard. As much is reservable by default in Cisco's RSVP (IOS, `ip rsvp bandwidth`).
+RESERVABLE = 0.75
 
 
 class Choice(NamedTuple):
-    """One variant for one download, and what more than it has that takes of each part."""
+    """One variant for one download, and what more of each part that takes than is the download's whatever is decided."""
 
     flow: int  # the number of the download
     variant: str
@@ -28,89 +30,95 @@ class Joint:
     """`joint`. The greatest sum of accuracy that arrives on time, over all downloads that wait or run.
 
     Sessions that are no downloads have what they asked for before that, first come, first served, or are refused; so is a
-    download without a candidate that is in time. One that runs is thought to have received what it was granted; nobody takes a
-    rate from it that nobody needs.
+    download without a candidate that is in time. One that runs keeps its rate, or comes down to a lesser variant where that
+    is worth more to others; it is thought to have received what it was granted.
     """
 
-    cost = Cost(decision_ns=5_000_000, download_ns=80_000, part_ns=10_000)
+    cost = Cost(decision_ns=2_200_000, download_ns=150_000, part_ns=2_000)
 
     def decide(self, view: View) -> Decision:
-        running = [flow for flow in view.running if flow.request.candidates and not flow.shared]
-        waiting = [flow for flow in view.waiting if flow.request.candidates]
-        room = Room(view, kept=tuple(flow for flow in view.running if not flow.request.candidates))
+        offers = {flow.request.id: _offers(view.now_ns, flow) for flow in (*view.running, *view.waiting)}
+        running = [flow for flow in view.running if offers[flow.request.id] and not flow.shared]
+        waiting = [flow for flow in view.waiting if offers[flow.request.id]]
+        mine = {flow.request.id for flow in running}
+        room = Room(view, tuple(flow for flow in view.running if flow.request.id not in mine), RESERVABLE)
+        least = {flow.request.id: offers[flow.request.id][0].rate_bps for flow in running}
         grants: dict[str, Grant] = {}
         for flow in running:
-            room.take(flow, min(KEPT_BPS, flow.down_bps))
+            room.take(flow, least[flow.request.id])
         for flow in view.waiting:
             if not flow.request.download and flow.request.down_bps <= room.most_bps(flow):
                 room.take(flow, flow.request.down_bps)
                 grants[flow.request.id] = Grant(flow.request.down_bps)
         downloads = running + waiting
         choices = [
-            choice for number in range(len(downloads)) for choice in _choices(view.now_ns, downloads, number, room)
+            Choice(number, offer.variant, offer.accuracy, offer.rate_bps - least.get(flow.request.id, 0))
+            for number, flow in enumerate(downloads)
+            for offer in offers[flow.request.id]
         ]
-        for choice in _best(downloads, choices, room):
+        for choice in _best(
+            downloads, [choice for choice in choices if _fits(downloads[choice.flow], choice, room)], room
+        ):
             flow = downloads[choice.flow]
-            for part, more in _takes(flow, choice.more_bps):
-                room.spend(part, more)
-            rate = choice.more_bps + (min(KEPT_BPS, flow.down_bps) if flow.down_bps else 0)
-            grants[flow.request.id] = Grant(rate, choice.variant)
-        return Decision(grants | _left_alone(running, grants, room))
+            rate = choice.more_bps + least.get(flow.request.id, 0)
+            if rate != flow.down_bps:
+                grants[flow.request.id] = Grant(rate, choice.variant)
+        return Decision(grants)
 
 
-def _left_alone(running: list[Flow], grants: dict[str, Grant], room: Room) -> dict[str, Grant]:
-    """For those that run: what nobody needs of their rates stays theirs."""
-    changed = {}
-    for flow in running:
-        chosen = grants.pop(flow.request.id, Grant(min(KEPT_BPS, flow.down_bps), flow.variant))
-        back = max(0, min(flow.down_bps - chosen.down_bps, room.least_bps(flow)))
-        for part, more in _takes(flow, back):
-            room.spend(part, more)
-        if chosen.down_bps + back != flow.down_bps:
-            changed[flow.request.id] = Grant(chosen.down_bps + back, chosen.variant)
-    return changed
+class _Offer(NamedTuple):
+    rate_bps: int
+    accuracy: float
+    variant: str
+
+
+def _offers(now_ns: int, flow: Flow) -> list[_Offer]:
+    """The variants that may become of a download, each with the least rate for it, the least first, none beaten by another.
+
+    One that runs has its variant at the rate that it has. For a lesser one it needs the rate for what is left of it, in the time
+    that is left, in proportion to the rate for all of it. It cannot become a better one: the library is not told.
+    """
+    offers = [
+        _Offer(candidate.rate_bps, candidate.accuracy, candidate.variant) for candidate in flow.request.candidates
+    ]
+    if flow.down_bps and offers:
+        offers = _lesser(now_ns, flow)
+    found: list[_Offer] = []
+    for offer in sorted(offers, key=lambda offer: (offer.rate_bps, -offer.accuracy, offer.variant)):
+        if not found or offer.accuracy > found[-1].accuracy:
+            found.append(offer)
+    return found
+
+
+def _lesser(now_ns: int, flow: Flow) -> list[_Offer]:
+    """Of a download that runs: what it has, and what it could come down to."""
+    request = flow.request
+    if request.deadline_ns is None or request.deadline_ns <= now_ns:
+        return []  # nothing of it is on time any more, or ever
+    now = next(
+        (candidate for candidate in request.candidates if candidate.variant == flow.variant), request.candidates[-1]
+    )
+    received = flow.down_bps * (now_ns - flow.since_ns) / 8e9
+    hurry = (request.deadline_ns - flow.since_ns) / (request.deadline_ns - now_ns)
+    needs = [
+        _Offer(max(1, int(rate * hurry * max(0.0, 1 - received / max(1, size)))), accuracy, variant)
+        for variant, size, accuracy, rate in request.candidates
+        if accuracy < now.accuracy
+    ]
+    return [
+        _Offer(flow.down_bps, now.accuracy, now.variant),
+        *(need for need in needs if need.rate_bps < flow.down_bps),
+    ]
+
+
+def _fits(flow: Flow, choice: Choice, room: Room) -> bool:
+    """By itself."""
+    return choice.more_bps <= (room.least_bps(flow) if flow.down_bps else room.most_bps(flow))
 
 
 def _takes(flow: Flow, rate_bps: int) -> list[tuple[Part, int]]:
     """What a rate takes of the parts; the way back of one that runs is taken already."""
     return taken(flow, rate_bps)[: len(flow.path) if flow.down_bps else None]
-
-
-def _choices(now_ns: int, downloads: list[Flow], number: int, room: Room) -> list[Choice]:
-    """What may become of one download: of the variants that fit its path alone, those that no other beats, the least first."""
-    flow = downloads[number]
-    has = min(KEPT_BPS, flow.down_bps)
-    most = room.least_bps(flow) if flow.down_bps else room.most_bps(flow)
-    found: list[Choice] = []
-    for rate, accuracy, variant in sorted(
-        (rate, -accuracy, variant) for variant, accuracy, rate in _needs(now_ns, flow)
-    ):
-        better = not found or -accuracy > found[-1].accuracy
-        if better and rate - has <= most:
-            found.append(Choice(number, variant, -accuracy, max(0, rate - has)))
-    return found
-
-
-def _needs(now_ns: int, flow: Flow) -> list[tuple[str, float, int]]:
-    """Each variant that can still arrive in time, its accuracy, and the least rate for it.
-
-    Of one that runs, the rate for what is left, in the time that is left, in proportion to the rate for all of it. It cannot
-    become a better variant than was granted: the library is not told.
-    """
-    candidates = flow.request.candidates
-    if not flow.down_bps:
-        return [(candidate.variant, candidate.accuracy, candidate.rate_bps) for candidate in candidates]
-    deadline = flow.request.deadline_ns
-    if deadline is None or deadline <= now_ns:
-        return []
-    bar = next((candidate.rate_bps for candidate in candidates if candidate.variant == flow.variant), flow.down_bps)
-    received = flow.down_bps * (now_ns - flow.since_ns) / 8e9
-    hurry = (deadline - flow.since_ns) / (deadline - now_ns)
-    return [
-        (variant, accuracy, int(rate * hurry * max(0.0, 1 - received / max(1, size))))
-        for variant, size, accuracy, rate in candidates
-        if rate <= bar
-    ]
 
 
 def _best(downloads: list[Flow], choices: list[Choice], room: Room) -> list[Choice]:

@@ -97,9 +97,9 @@ def taken(flow: Flow, down_bps: int) -> list[tuple[Part, int]]:
 class Room:
     """What is free of the guarantees while a policy gives it away."""
 
-    def __init__(self, view: View, kept: tuple[Flow, ...] | None = None) -> None:
-        """Free is what the flows that are `kept`, by default all that run, leave."""
-        self._view = view
+    def __init__(self, view: View, kept: tuple[Flow, ...] | None = None, share: float = 1.0) -> None:
+        """Free is what the flows that are `kept`, by default all that run, leave of a share of each guarantee."""
+        self._view, self._share = view, share
         self._free: dict[Part, int] = {}
         for flow in view.running if kept is None else kept:
             if not flow.shared:
@@ -108,7 +108,7 @@ class Room:
     def free_bps(self, part: Part) -> int:
         """Under 0 where a link has become slower than what was granted on it."""
         if part not in self._free:
-            self._free[part] = self._view.guaranteed_bps(part)
+            self._free[part] = int(self._view.guaranteed_bps(part) * self._share)
         return self._free[part]
 
     def most_bps(self, flow: Flow) -> int:

@@ -16,6 +16,7 @@ from controller.session import Candidate, Request
 BUILT_IN = ["none", "static", "deadline", "fair", "joint"]
 MBIT = 1_000_000
 BACKBONE, CELLS = ("core-link", 0), [("quad-radio", 1), ("tunnel-radio", 1)]
+ROOMY = (14, 14)  # Mbit/s of cells, of which joint gives away 10.5
 BACK = [("quad-radio", 0), ("tunnel-radio", 0)]
 
 
@@ -154,34 +155,34 @@ def test_no_fair_rate_can_grow_without_one_that_is_not_higher_shrinking(waiting:
 
 def test_joint_gives_everybody_less_rather_than_somebody_everything() -> None:
     offered = [(3, 0.80), (9, 0.95)]
-    decision = decide(slicing("joint"), view([flow(n, 0, offered) for n in range(3)]))
+    decision = decide(slicing("joint"), view([flow(n, 0, offered) for n in range(3)], cells=ROOMY))
     assert sorted(grant.variant for grant in decision.grants.values()) == ["v0", "v0", "v0"]
-    assert [grant.variant for grant in decide(slicing("joint"), view([flow(0, 0, offered)])).grants.values()] == ["v1"]
+    assert [
+        grant.variant for grant in decide(slicing("joint"), view([flow(0, 0, offered)], cells=ROOMY)).grants.values()
+    ] == ["v1"]
 
 
-def test_joint_takes_from_one_that_runs_what_is_worth_more_to_others_and_gives_back_what_nobody_needs() -> None:
+def test_joint_takes_from_one_that_runs_what_is_worth_more_to_others_and_nothing_else() -> None:
     first = flow(0, 0, [(3, 0.80), (9, 0.95)])
     running = Flow(first.request, first.path, first.back, down_bps=9 * MBIT, variant="v1")
-    assert rates("joint", view([flow(1, 0, [(3, 0.80)]), flow(2, 0, [(3, 0.80)])], [running])) == {
-        "id0": 4,
-        "id1": 3,
-        "id2": 3,
-    }
-    assert rates("joint", view([flow(1, 1, [(3, 0.80)])], [running])) == {"id1": 3}
+    waiting = [flow(1, 0, [(3, 0.80)]), flow(2, 0, [(3, 0.80)])]
+    assert rates("joint", view(waiting, [running], cells=ROOMY)) == {"id0": 3, "id1": 3, "id2": 3}
+    assert rates("joint", view([flow(1, 1, [(3, 0.80)])], [running], cells=ROOMY)) == {"id1": 3}
 
 
 def test_joint_counts_what_has_arrived_of_a_download() -> None:
-    """After half of its second half of it is there, and 9 Mbit/s are still needed; what is over the others cannot have."""
+    """Half of the better variant is there after half of the time, and all of the lesser one: that needs nothing any more."""
     first = flow(0, 0, [(3, 0.80), (9, 0.95)])
     running = Flow(first.request, first.path, first.back, down_bps=9 * MBIT, variant="v1")
-    seen = view([flow(1, 0, [(2, 0.1)])], [running])
-    halfway = View(500_000_000, seen.links, seen.slices, seen.waiting, seen.running)
-    assert rates("joint", halfway) == {"id1": 0}
+    for worth, granted in ((0.1, {"id1": 0}), (0.2, {"id0": 0, "id1": 10})):
+        seen = view([flow(1, 0, [(10, worth)])], [running], cells=ROOMY)
+        halfway = View(500_000_000, seen.links, seen.slices, seen.waiting, seen.running)
+        assert rates("joint", halfway) == granted
 
 
 def test_joint_reserves_for_sessions_that_are_no_downloads_first() -> None:
     waiting = [flow(0, 0, [(9, 0.9)]), flow(1, 0, [], down=5), flow(2, 0, [], down=8)]
-    assert rates("joint", view(waiting)) == {"id0": 0, "id1": 5, "id2": 0}
+    assert rates("joint", view(waiting, cells=ROOMY)) == {"id0": 0, "id1": 5, "id2": 0}
 
 
 class Deciding:

@@ -1,0 +1,120 @@
+"""What each policy is worth under contention: `python -m benchmarks.policies [SEEDS]` runs scenarios/contention.yaml with ten seeds
+(or so many) for each, and prints tables.
+
+Accuracy on time is the mean over all downloads that were asked for of the measured accuracy, as the manifest has it, of the best
+variant that was loaded by the deadline; a download of which nothing was counts 0, whatever the device's old model is worth.
+"""
+
+import os
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import t
+
+from benchmarks.runs import PROJECT, Played, play
+from benchmarks.tables import Row, Table
+from edge_nodes.models.manifest import Manifest
+from insitu import experiment
+from scenarios import records
+
+FILE = PROJECT / "scenarios" / "contention.yaml"
+SEEDS = 10
+SLICING = ("none", "static", "deadline", "fair", "joint")
+BEST = ("joint", "adaptive")
+WAYS = [*((name, "adaptive") for name in SLICING), ("joint", "device"), ("joint", "full"), ("none", "full")]
+
+
+class Worth(NamedTuple):
+    """Of one run; shares of the downloads that were asked for."""
+
+    accuracy: float  # on time
+    usable: float  # something of it runs by the deadline
+    complete: float  # all of what was chosen does
+    inferred: float  # share of all inferences of the run that were right, with whatever model ran then
+    mbps: float  # of downloads that ended, over the run
+
+
+def worth(played: Played, accuracies: dict[tuple[str, str], float]) -> Worth:
+    asked = [event.download for event in played.events if isinstance(event, records.Requested)]
+    best: dict[str, float] = {}
+    complete = 0
+    for event in played.events:
+        if isinstance(event, records.Runnable | records.Completed) and event.on_time:
+            best[event.download] = max(best.get(event.download, 0.0), accuracies[event.model, event.variant])
+            complete += isinstance(event, records.Completed)
+    summary = played.summary
+    mbps = summary["downloads"]["bytes"] * 8 / 1e6 / summary["time_s"]["virtual"]
+    many = len(asked)
+    return Worth(sum(best.values()) / many, len(best) / many, complete / many, summary["accuracy"]["mean"], mbps)
+
+
+def measured_accuracies() -> dict[tuple[str, str], float]:
+    """Of each model and variant that ships."""
+    library = experiment.model_library(print)
+    manifests = map(Manifest.load, sorted((library / "manifests").glob("*.json")))
+    return {(manifest.model, variant.name): variant.accuracy for manifest in manifests for variant in manifest.variants}
+
+
+def run(way: tuple[str, str], seed: int, accuracies: dict[tuple[str, str], float]) -> Worth:
+    with tempfile.TemporaryDirectory(prefix="insitu-policies-") as folder:
+        settings = [f"policies.slicing={way[0]}", f"policies.compression={way[1]}"]
+        return worth(play(FILE, Path(folder) / "run", settings, seed), accuracies)
+
+
+def interval(values: list[float], scale: float = 100.0, digits: int = 1) -> str:
+    """Mean and the half width of its 95 % confidence interval (Student's t)."""
+    half = float(t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / len(values) ** 0.5
+    return f"{scale * float(np.mean(values)):.{digits}f} ± {scale * half:.{digits}f}"
+
+
+def tables(found: dict[tuple[str, str], list[Worth]]) -> list[Table]:
+    """The runs of each way are in the order of the seeds."""
+    seeds = len(found[BEST])
+    rows = []
+    for way, runs in found.items():
+        columns = [[getattr(one, field) for one in runs] for field in ("accuracy", "usable", "complete", "inferred")]
+        cells = (*way, *map(interval, columns), interval([one.mbps for one in runs], 1, 2))
+        rows.append(Row(cells))
+    note = (
+        f"scenarios/contention.yaml, seeds 0 to {seeds - 1}: mean and 95 % interval, %. On time: by the download's deadline. "
+        "Accuracy on time: measured when the model was published, 0 where nothing runs by then. Inferences right: of the "
+        "whole run. Mbit/s: of downloads."
+    )
+    head = (
+        "slicing",
+        "compression",
+        "accuracy on time",
+        "usable on time",
+        "complete on time",
+        "inferences right",
+        "Mbit/s",
+    )
+    pairs = []
+    for way, runs in found.items():
+        if way != BEST:
+            ahead = [best.accuracy - other.accuracy for best, other in zip(found[BEST], runs, strict=True)]
+            pairs.append(
+                Row((*way, interval(ahead, digits=2), f"{sum(a > 0 for a in ahead)} of {seeds}"), np.mean(ahead) > 0)
+            )
+    paired = "Accuracy on time, points: joint with adaptive minus the other, seed by seed. Limit: ahead of every other."
+    return [
+        Table("Policies under contention", note, head, rows),
+        Table("Joint beside every other", paired, ("slicing", "compression", "ahead by", "ahead with"), pairs),
+    ]
+
+
+def main() -> None:
+    seeds = int(sys.argv[1]) if len(sys.argv) > 1 else SEEDS
+    accuracies = measured_accuracies()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        found = {way: [pool.submit(run, way, seed, accuracies) for seed in range(seeds)] for way in WAYS}
+        for table in tables({way: [one.result() for one in runs] for way, runs in found.items()}):
+            print(table.markdown())
+
+
+if __name__ == "__main__":
+    main()
