@@ -23,7 +23,7 @@ MEMORY_MB = 4096
 
 @dataclass(frozen=True)
 class Order:
-    """What one guest shall do, as a program of guest/ takes it: steps in the network of a scenario's text, or in stock Mininet's."""
+    """What a program of guest/ shall do in one guest: steps in the network of a scenario's text, or in stock Mininet's."""
 
     name: str
     steps: list[dict[str, Any]]

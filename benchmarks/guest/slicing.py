@@ -1,8 +1,9 @@
 """Measures one port's slices and sessions inside the guest: floods of UDP and TCP in every class, downloads and pings beside them.
 
-/run/out/order.json has {"steps": [{"do": NAME, ...}, ...]} as for measure.py. The port is the core's end of west-link; what
-central sends to port PORTS + 10 q is of queue q there. Floods go to phone; pings and downloads to probe, whose own link is idle.
-Rates are at the link, headers included; times are virtual.
+/run/out/order.json has {"steps": [{"do": NAME, ...}, ...]} as for measure.py. The port is the core's end of west-link; what goes to
+port PORTS + 10 q is of queue q there. Floods go from central to phone; pings and downloads from nef to probe, whose own links are
+idle: a host's link is a FIFO, and its NAPI may hold a packet that comes close behind others for 24 us. Rates are at the link,
+headers included; times are virtual.
 """
 
 import ctypes
@@ -59,11 +60,13 @@ def sessions(network: Network, sessions: Sequence[tuple[int, int, int]]) -> dict
 
 
 def port(network: Network) -> End:
-    return next(end for link in network.plan.links for end in link.ends if (link.name, end.node) == ("west-link", "core"))
+    return next(
+        end for link in network.plan.links for end in link.ends if (link.name, end.node) == ("west-link", "core")
+    )
 
 
 def pings_in(network: Network, q: int) -> None:
-    """Pings from central go by queue q of the port from now on."""
+    """Pings go by queue q of the port from now on."""
     end = port(network)
     flow = f"table=0,priority=30,icmp,actions=set_queue:{q},goto_table:1"
     subprocess.run(["ovs-ofctl", "-OOpenFlow13", "add-flow", end.node, flow], check=True)
@@ -77,7 +80,9 @@ def flood(
     download: dict[str, int] | None = None,
     ping: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Bit/s by queue that arrived in `seconds` after the warm-up; by `bin_s` too. A download or pings run beside them meanwhile."""
+    """What arrived in `seconds` after the warm-up: bit/s by queue, the least of all together in a bin (0: not asked), and by how
+    many us the latest frame of each UDP stream was late. A download or pings run beside the floods meanwhile.
+    """
     begin = time.time_ns() + SECOND // 10
     window = (begin + int(WARM_UP_S * SECOND), begin + int((WARM_UP_S + seconds) * SECOND))
     result = OUT / "arrived.json"
@@ -199,15 +204,27 @@ def receive(
             time.sleep(DRAIN_S)
         for sink, note in sinks:
             drain(sink, note)
-    edges = np.arange(window[0], window[1] + 1, int(bin_s * SECOND)) if bin_s else np.array([])
-    rates, bins = {}, {}
-    for queue, notes in arrived.items():
-        times, sizes = np.array(notes or [(0, 0)]).T
-        inside = (times >= window[0]) & (times < window[1])
-        rates[queue] = float(sizes[inside].sum() * 8 * SECOND / (window[1] - window[0]))
-        if bin_s:
-            bins[queue] = (np.histogram(times, edges, weights=sizes)[0] * 8 / bin_s).tolist()
-    result.write_text(json.dumps({"rates": rates, "bins": bins}))
+    notes = {queue: np.array(entries).T for queue, entries in arrived.items() if entries}
+    times, sizes = np.concatenate(list(notes.values()), axis=1)
+    edges = np.arange(window[0], window[1] + 1, int(bin_s * SECOND) if bin_s else window[1] - window[0])
+    bins = np.histogram(times, edges, weights=sizes)[0] * 8 * SECOND / (edges[1] - edges[0])
+    late = {}
+    for entry in udp:
+        came = notes[entry["queue"]][0]
+        first, gap = (
+            window[0] - WARM_UP_S * SECOND + entry.get("from_s", 0) * SECOND,
+            FRAME * 8 * SECOND / entry["rate_bps"],
+        )
+        late[entry["queue"]] = float((came - first - np.arange(len(came)) * gap).max()) / 1000
+    rates = {queue: within(entries, window) for queue, entries in notes.items()}
+    result.write_text(json.dumps({"rates": rates, "least": float(bins.min()), "late_us": late}))
+
+
+def within(arrivals: Any, window: tuple[int, int]) -> float:
+    """Bit/s of a window."""
+    times, sizes = arrivals
+    inside = (times >= window[0]) & (times < window[1])
+    return float(sizes[inside].sum() * 8 * SECOND / (window[1] - window[0]))
 
 
 def drain(sink: socket.socket, note: list[tuple[int, int]]) -> None:
@@ -221,14 +238,14 @@ def drain(sink: socket.socket, note: list[tuple[int, int]]) -> None:
 
 
 def downloads(network: Network, queue: int, size: int, count: int = 1) -> list[float]:
-    """Seconds from the connection's first packet to the last of `size` bytes, by a stream of central in a queue's class."""
+    """Seconds from the connection's first packet to the last of `size` bytes, by a stream of nef in a queue's class."""
     times = []
     for _ in range(count):
         with namespace.inside("probe"):
             listening = socket.create_server(("0.0.0.0", PORTS + 10 * queue + PROBE))
 
         def send(_: processes.Channel) -> None:
-            with namespace.inside("central"):
+            with namespace.inside("nef"):
                 made = socket.create_connection((network.get("probe").IP(), PORTS + 10 * queue + PROBE))
             made.sendall(bytes(size))
             made.close()
@@ -247,9 +264,9 @@ def downloads(network: Network, queue: int, size: int, count: int = 1) -> list[f
 
 
 def pings(network: Network, count: int, gap_ns: int, payload: int = 56) -> dict[str, float]:
-    """Round-trip times from central to probe, us: least, median, 99th percentile and greatest."""
+    """Round-trip times from nef to probe, us: least, median, 99th percentile and greatest."""
     address = network.get("probe").IP()
-    with namespace.inside("central"):
+    with namespace.inside("nef"):
         made = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     made.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
     made.setblocking(False)
@@ -292,18 +309,13 @@ def checksum(packet: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def shell(network: Network, command: str) -> str:
-    """A command in the root namespace; what it says."""
-    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
-
-
 STEPS: dict[str, Callable[..., Any]] = {
     "sessions": sessions,
     "pings_in": pings_in,
     "flood": flood,
     "downloads": downloads,
     "pings": pings,
-    "shell": shell,
+    "settle": lambda _: time.sleep(2),  # until the queues of the floods before are empty
 }
 
 
