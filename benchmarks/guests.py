@@ -23,12 +23,13 @@ MEMORY_MB = 4096
 
 @dataclass(frozen=True)
 class Order:
-    """What one guest shall do, as guest/measure.py takes it: steps in the network of a scenario's text, or in stock Mininet's."""
+    """What a program of guest/ shall do in one guest: steps in the network of a scenario's text, or in stock Mininet's."""
 
     name: str
     steps: list[dict[str, Any]]
     scenario: str | None = None
     stock: dict[str, Any] = field(default_factory=dict)
+    program: str = "measure.py"
 
 
 def run(kernel: Kernel, order: Order) -> list[Any]:
@@ -43,7 +44,7 @@ def run(kernel: Kernel, order: Order) -> list[Any]:
         (out / "order.json").write_text(json.dumps(wish))
         status = machine.run(
             machine.Machine(kernel, SEED, "virtual", MEMORY_MB),
-            [sys.executable, str(PROGRAMS[0] / "measure.py")],
+            [sys.executable, str(PROGRAMS[0] / order.program)],
             out,
             wall_limit_s=WALL_LIMIT_S,
             cwd=PROJECT,

@@ -34,10 +34,10 @@ def test_a_setting_is_decoded_as_it_was_encoded(setting: qdisc.Qdisc) -> None:
     assert qdisc.decode(setting.kind, setting.encode()) == setting
 
 
-@given(st.integers(1, 2**40), st.integers(1, 2**40), st.integers(0, 2**31), st.integers(1, 2**31))
-def test_a_class_is_decoded_as_it_was_encoded(rate: int, ceiling: int, burst: int, quantum: int) -> None:
+@given(st.integers(1, 2**40), st.integers(1, 2**40), st.integers(0, 2**31), st.integers(1, 2**31), st.integers(0, 7))
+def test_a_class_is_decoded_as_it_was_encoded(rate: int, ceiling: int, burst: int, quantum: int, priority: int) -> None:
     """The kernel keeps bursts in ticks of 64 ns."""
-    made = qdisc.HtbClass(rate, ceiling, burst // qdisc.TICK_NS * qdisc.TICK_NS, quantum)
+    made = qdisc.HtbClass(rate, ceiling, burst // qdisc.TICK_NS * qdisc.TICK_NS, quantum, priority)
     assert qdisc.HtbClass.decode(made.encode()) == made
 
 
