@@ -76,7 +76,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _slice(name: str, events: Sequence[records.AnyEvent]) -> dict[str, int]:
-    """A violation is a download that came late although its session had been granted in full and kept all of it.
+    """A violation is a download that came late although its session had been granted in full before the deadline, and kept.
 
     `changed` are sessions that got another rate or path while they lasted, `lost` those that the network ended.
     """
@@ -86,8 +86,15 @@ def _slice(name: str, events: Sequence[records.AnyEvent]) -> dict[str, int]:
     ended = [e for e in events if isinstance(e, records.SessionEnded) and e.slice == name]
     lost = {event.session for event in ended if event.cause == "NETWORK_TERMINATED"}
     cut = {event.session for event in changes if event.granted_bps < sessions[event.session].requested_bps}
+    due = {event.download: event.t + event.deadline_ns for event in events if isinstance(event, records.Requested)}
     kept = {event.session for event in sessions.values() if event.decision == "granted"} - cut - lost
-    promised = {event.download for event in events if isinstance(event, records.Chosen) and event.session in kept}
+    promised = {
+        event.download
+        for event in events
+        if isinstance(event, records.Chosen)
+        and event.session in kept
+        and sessions[event.session].t < due[event.download]
+    }
     late = {event.download for event in events if isinstance(event, records.Completed) and not event.on_time}
     return {
         "sessions": decided.total(),

@@ -130,9 +130,7 @@ class Network(mininet.net.Mininet):
         self._moved |= {device.interface: device.attachments[place].cell for device, place in moves}
         if self._down:
             moved = {device.interface for device, _ in moves}
-            self._raise_and_lower(
-                [link for link, ends in self._now.items() if moved & {end.interface for end in ends}]
-            )
+            self._raise_and_lower([link for link, ends in self._now.items() if moved & {end.interface for end in ends}])
 
     def _nodes(self, link: str) -> set[str]:
         """What a link is between now."""

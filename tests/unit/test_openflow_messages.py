@@ -24,9 +24,7 @@ def test_a_bundle_is_os_kens() -> None:
     for entry in ENTRIES:
         inner = messages.added(PROTOCOL, entry)
         add = messages.bundled(PROTOCOL, [inner])[0]
-        theirs = ofproto_v1_3_parser.ONFBundleAddMsg(
-            PROTOCOL, 1, ofproto_v1_3.ONF_BF_ATOMIC, parsed_flow(entry), []
-        )
+        theirs = ofproto_v1_3_parser.ONFBundleAddMsg(PROTOCOL, 1, ofproto_v1_3.ONF_BF_ATOMIC, parsed_flow(entry), [])
         theirs.set_xid(0)
         theirs.serialize()
         assert add == bytes(theirs.buf)

@@ -21,6 +21,9 @@ PLAN = planned(
 RADIO = next(link for link in PLAN.links if link.name == "square-radio")
 
 
+ASKED = r.Requested(SECOND, "phone1", "phone1-0", "digits", "square-edge", SECOND)
+
+
 def completed(number: int, latency_ms: float, on_time: bool, size: int = 1000) -> r.Completed:
     return r.Completed(SECOND, "phone1", f"phone1-{number}", "digits", "d1w1b1", size, round(latency_ms * MS), on_time)
 
@@ -120,7 +123,7 @@ def test_sessions_are_counted_by_slice_and_decision() -> None:
 def test_a_violation_is_a_late_download_whose_session_was_granted_in_full(
     decision: str, on_time: bool, violations: int
 ) -> None:
-    made = summary(session("s0", decision), chosen(0, "s0"), completed(0, 1, on_time))
+    made = summary(ASKED, session("s0", decision), chosen(0, "s0"), completed(0, 1, on_time))
     assert made["slices"]["models"]["violations"] == violations
     assert made["slices"]["default"]["violations"] == 0
 
@@ -133,20 +136,20 @@ def test_a_session_that_got_less_while_it_lasted_promises_nothing(
     granted_bps: int, cause: str, changed: int, violations: int
 ) -> None:
     change = r.SessionChanged(1, "nef", "s0", "models", granted_bps, "", cause)
-    made = summary(session("s0", "granted"), change, chosen(0, "s0"), completed(0, 1, False))["slices"]["models"]
+    made = summary(ASKED, session("s0", "granted"), change, chosen(0, "s0"), completed(0, 1, False))["slices"]["models"]
     assert (made["changed"], made["violations"]) == (changed, violations)
 
 
 @pytest.mark.parametrize(("cause", "lost"), [("NETWORK_TERMINATED", 1), ("DELETE_REQUESTED", 0)])
 def test_a_session_that_the_network_ended_is_lost(cause: str, lost: int) -> None:
     ended = r.SessionEnded(2, "nef", "s0", "models", cause)
-    made = summary(session("s0", "granted"), chosen(0, "s0"), ended, completed(0, 1, False))["slices"]["models"]
+    made = summary(ASKED, session("s0", "granted"), chosen(0, "s0"), ended, completed(0, 1, False))["slices"]["models"]
     assert (made["lost"], made["violations"]) == (lost, 1 - lost)
 
 
 def test_a_late_download_without_a_session_violates_nothing() -> None:
     made = summary(
-        session("s0", "granted"), chosen(0, "s0"), chosen(1, ""), completed(0, 1, True), completed(1, 9, False)
+        ASKED, session("s0", "granted"), chosen(0, "s0"), chosen(1, ""), completed(0, 1, True), completed(1, 9, False)
     )
     assert made["slices"]["models"]["violations"] == 0
 
@@ -226,3 +229,8 @@ def test_an_interruption_ends_when_the_port_is_there_and_packets_are_led_to_it()
     made = summary(*events)["handovers"]
     assert made == {"count": 5, "prepared": 2, "unmeasured": 1, "interruption_ms": {"p50": 1.5, "max": 5.0}}
     assert summary()["handovers"]["interruption_ms"] == {"p50": 0, "max": 0}
+
+
+def test_a_session_that_was_granted_after_the_deadline_promises_nothing() -> None:
+    late = r.Session(2 * SECOND, "nef", "s0", "models", "phone1", 8000, 8000, "granted")
+    assert summary(ASKED, late, chosen(0, "s0"), completed(0, 9, False))["slices"]["models"]["violations"] == 0
