@@ -8,10 +8,10 @@ from controller.policies.view import SlicingPolicy
 from scenarios import own_policies
 
 _BUILT_IN = {
-    "none": "controller.policies.slicing:BestEffort",
-    "static": "controller.policies.slicing:Static",
-    "deadline": "controller.policies.slicing:Deadline",
-    "fair": "controller.policies.slicing:Fair",
+    "none": "controller.policies.admission:BestEffort",
+    "static": "controller.policies.admission:Static",
+    "deadline": "controller.policies.admission:Deadline",
+    "fair": "controller.policies.admission:Fair",
     "joint": "controller.policies.joint:Joint",  # which imports scipy, half a second that the others need not pay
 }
 
