@@ -88,6 +88,7 @@ class Sessions:
             now=recorder.now,
             running=lambda: (live.flow for live in self._live.values()),
             carry_out=self._carry_out,
+            failed=lambda why, view: recorder.write(records.PolicyFailed(recorder.now(), NODE, why, view)),
         )
 
     def new_id(self) -> str:

@@ -13,9 +13,9 @@ from controller.session import Direction, Request
 
 Part = tuple[Direction, str]  # a slice's share of one direction of a link, which is what sessions take from
 
-# Of a slice's guarantee, what its sessions may have together, whatever the policy. The rest stays with the slice's default class, in
-# which are handshakes, requests, manifests and whoever has no session: where sessions had everything, some were heard half a second
-# after they had asked. As much is reservable by default in Cisco's RSVP (IOS, `ip rsvp bandwidth`).
+# Of a slice's guarantee, what its sessions may have together, whatever the policy. The rest stays with the slice's default class,
+# which has handshakes, requests, manifests and whoever has no session: where sessions had everything, some were heard half a
+# second after they had asked. As much is reservable by default in Cisco's RSVP (IOS, `ip rsvp bandwidth`).
 RESERVABLE = 0.75
 
 

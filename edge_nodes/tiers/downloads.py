@@ -108,7 +108,7 @@ class Downloads:
     def _wanted(self, manifest: Manifest, ask: delivery.Ask, limits: Limits) -> Choice:
         """Raises NothingFits; KeyError where the device names what is not there."""
         if not ask.variant:
-            return self._compression.choose(manifest, limits)
+            return self._best(manifest, limits)
         return _chosen(manifest, ask.variant, ask.have, "asked for")
 
     async def _deliver(self, request: web.Request, asked: Asked) -> web.StreamResponse:
@@ -193,11 +193,22 @@ class Downloads:
             return _chosen(asked.manifest, variant, asked.limits.have, "chosen by the slicing policy")
         limits, left = asked.limits, asked.deadline_ns - self._recorder.now()
         now = limits._replace(rate_bps=rate_bps, time_left_ns=left, before_ns=limits.time_left_ns - left)
-        choice = self._compression.choose(asked.manifest, now)
+        choice = self._best(asked.manifest, now)
         wanted = asked.manifest.blocks_of(choice.variant, limits.have)
         if self._models.holds(block.digest for block in wanted):
             return choice
-        return self._compression.choose(asked.manifest, now._replace(above_ns=self._above_ns))
+        return self._best(asked.manifest, now._replace(above_ns=self._above_ns))
+
+    def _best(self, manifest: Manifest, limits: Limits) -> Choice:
+        """The compression policy's. Raises NothingFits, and what a user's own raises, of which the records say so."""
+        try:
+            return self._compression.choose(manifest, limits)
+        except NothingFits:
+            raise
+        except Exception as error:
+            why = f"policy {type(self._compression).__name__}: raises {type(error).__name__}: {error}"
+            self._recorder.write(records.PolicyFailed(self._recorder.now(), self._host, " ".join(why.split())))
+            raise
 
     def _record(self, kind: Callable[..., records.Event], ask: delivery.Ask, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._host, ask.download, *figures))

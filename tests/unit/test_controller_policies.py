@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.policies import cost, slicing
-from controller.policies.checking import PolicyError, decide
 from controller.policies.admission import max_min
+from controller.policies.checking import PolicyError, decide
 from controller.policies.view import Decision, Flow, Grant, LinkView, SliceView, View, from_json, taken, to_json
 from controller.session import Candidate, Request
 
@@ -165,9 +165,7 @@ def test_joint_gives_everybody_less_rather_than_somebody_everything() -> None:
     offered = [(3, 0.80), (9, 0.95)]
     decision = decide(slicing("joint"), view([flow(n, 0, offered) for n in range(3)]))
     assert sorted(grant.variant for grant in decision.grants.values()) == ["v0", "v0", "v0"]
-    assert [
-        grant.variant for grant in decide(slicing("joint"), view([flow(0, 0, offered)])).grants.values()
-    ] == ["v1"]
+    assert [grant.variant for grant in decide(slicing("joint"), view([flow(0, 0, offered)])).grants.values()] == ["v1"]
 
 
 def test_joint_takes_from_one_that_runs_what_is_worth_more_to_others_and_nothing_else() -> None:
