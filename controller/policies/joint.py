@@ -30,7 +30,7 @@ class Joint:
     is worth more to others; it is thought to have received what it was granted.
     """
 
-    cost = Cost(decision_ns=2_200_000, download_ns=150_000, part_ns=2_000)
+    cost = Cost(decision_ns=0, download_ns=136_000, part_ns=7_000)
 
     def decide(self, view: View) -> Decision:
         offers = {flow.request.id: _offers(view.now_ns, flow) for flow in (*view.running, *view.waiting)}
