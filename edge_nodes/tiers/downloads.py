@@ -96,7 +96,7 @@ class Downloads:
             return web.Response(status=404, text=f"no model {ask.model}")
         try:
             text, manifest = await self._models.deflated(ask.model), await self._models.manifest(ask.model)
-            deadline = now + ask.time_left_ns - _asking_ns(ask, len(body), _round_trip_ns(request))
+            deadline = now + ask.time_left_ns - asking_ns(ask, len(body), _round_trip_ns(request))
             limits = _limits(ask, deadline - now, 0 if self._plan.models[ask.model] in ask.have else len(text))
             asked = Asked(ask, deadline, manifest, text, limits, self._wanted(manifest, ask, limits))
         except (Unavailable, NothingFits) as error:
@@ -225,7 +225,7 @@ def _chosen(manifest: Manifest, name: str, have: Collection[str], why: str) -> C
     return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, {why}")
 
 
-def _asking_ns(ask: delivery.Ask, size: int, connecting_ns: int) -> int:
+def asking_ns(ask: delivery.Ask, size: int, connecting_ns: int) -> int:
     """What has passed since the device looked at its clock: it may have had to connect, and sent a request of `size` bytes.
 
     Connecting took a round trip, or as long as the connection has seen one take: in a full cell its answer waits in a queue.
