@@ -148,8 +148,8 @@ def test_a_session_that_the_new_cell_can_carry_is_kept(measured: dict[str, Any])
 
 def test_one_that_it_can_carry_in_part_is_reduced(measured: dict[str, Any]) -> None:
     changed, _ = what_became(measured, "reduced")
-    assert measured["sessions"]["reduced"]["rate"] == 40_000_000
-    assert (changed["kind"], changed["granted_bps"]) == ("sessionchanged", 25_000_000)  # half of the radio's 50 Mbit/s
+    assert measured["sessions"]["reduced"]["rate"] == 30_000_000
+    assert (changed["kind"], changed["granted_bps"]) == ("sessionchanged", 18_750_000)  # 3/4 of half of 50 Mbit/s
 
 
 def test_one_that_it_cannot_carry_ends(measured: dict[str, Any]) -> None:

@@ -57,12 +57,12 @@ def measure(moving: Moving, controller: int) -> dict[str, Any]:
     found["without_at_b"] = tables(moving.network)
     seen["from_edge_to_a"] = moving.hand_over("a-edge")
 
-    reduced = moving.reserve("rover", 40_000_000)
+    reduced = moving.reserve("rover", 30_000_000)
     seen["reduced_to_b"] = moving.hand_over("central")
     moving.end(reduced["sessionId"])
     moving.hand_over("central")
 
-    others = moving.reserve("other", 25_000_000)
+    others = moving.reserve("other", 18_750_000)
     ended = moving.reserve("rover", 20_000_000)
     seen["ended_to_b"] = moving.hand_over("central")
     moving.end(others["sessionId"])
