@@ -16,7 +16,7 @@ _BUILT_IN = {
 }
 
 
-def slicing(name: str, folder: Path | None = None) -> SlicingPolicy:
+def named(name: str, folder: Path | None = None) -> SlicingPolicy:
     """The policy of a name: a built-in, an entry point of `insitu.slicing`, or `module:Class`, the module being in `folder` or
     installed. Raises own_policies.NoPolicy."""
     if name in _BUILT_IN:

@@ -51,7 +51,7 @@ def view(waiting: list[Flow], running: list[Flow] = [], cells: tuple[int, int] =
 
 
 def rates(name: str, seen: View) -> dict[str, int]:
-    return {id: grant.down_bps // MBIT for id, grant in decide(slicing(name), seen).grants.items()}
+    return {id: grant.down_bps // MBIT for id, grant in decide(named(name), seen).grants.items()}
 
 
 @st.composite
@@ -70,7 +70,7 @@ def views(draw: st.DrawFn) -> View:
     everybody, waiting = draw(flows()), []
     capacity = st.integers(1, 40)
     seen = view(everybody, cells=(draw(capacity), draw(capacity)), core=draw(capacity))
-    granted = decide(slicing(draw(st.sampled_from(BUILT_IN))), seen).grants
+    granted = decide(named(draw(st.sampled_from(BUILT_IN))), seen).grants
     running = []
     for number, entry in enumerate(everybody):
         grant = granted[entry.request.id]
@@ -86,8 +86,8 @@ def views(draw: st.DrawFn) -> View:
 @pytest.mark.parametrize("name", BUILT_IN)
 @given(seen=views())
 def test_no_policy_decides_the_impossible_and_each_decides_the_same_again(name: str, seen: View) -> None:
-    decision = decide(slicing(name), seen)
-    assert decision == decide(slicing(name), from_json(to_json(seen)))
+    decision = decide(named(name), seen)
+    assert decision == decide(named(name), from_json(to_json(seen)))
     assert {entry.request.id for entry in seen.waiting} <= decision.grants.keys()
     after: dict[object, int] = {}
     before: dict[object, int] = {}
@@ -108,7 +108,7 @@ def test_none_refuses_everybody() -> None:
 
 
 def test_static_tells_everybody_the_whole_guarantee_and_reserves_nothing() -> None:
-    decision = decide(slicing("static"), view([flow(n, 0, [(1, 0.5)]) for n in range(3)]))
+    decision = decide(named("static"), view([flow(n, 0, [(1, 0.5)]) for n in range(3)]))
     assert decision.grants == {f"id{n}": Grant(10 * MBIT, shared=True) for n in range(3)}
 
 
@@ -155,10 +155,10 @@ def test_no_fair_rate_can_grow_without_one_that_is_not_higher_shrinking(waiting:
 
 def test_joint_gives_everybody_less_rather_than_somebody_everything() -> None:
     offered = [(3, 0.80), (9, 0.95)]
-    decision = decide(slicing("joint"), view([flow(n, 0, offered) for n in range(3)], cells=ROOMY))
+    decision = decide(named("joint"), view([flow(n, 0, offered) for n in range(3)], cells=ROOMY))
     assert sorted(grant.variant for grant in decision.grants.values()) == ["v0", "v0", "v0"]
     assert [
-        grant.variant for grant in decide(slicing("joint"), view([flow(0, 0, offered)], cells=ROOMY)).grants.values()
+        grant.variant for grant in decide(named("joint"), view([flow(0, 0, offered)], cells=ROOMY)).grants.values()
     ] == ["v1"]
 
 
@@ -241,7 +241,7 @@ def test_one_that_is_not_named_is_refused_and_a_link_that_became_slower_stays_as
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_decision_is_charged_by_its_downloads_and_links(name: str) -> None:
     one, two = (view([flow(n, 0, [(1, 0.5)]) for n in range(many)]) for many in (1, 2))
-    policy = slicing(name)
+    policy = named(name)
     figures = policy.cost  # type: ignore[attr-defined]
     assert cost.decision_ns(policy, two) - cost.decision_ns(policy, one) == figures.download_ns
     assert cost.decision_ns(policy, one) == figures.decision_ns + figures.download_ns + 3 * figures.part_ns
@@ -250,9 +250,7 @@ def test_a_decision_is_charged_by_its_downloads_and_links(name: str) -> None:
 def test_only_joint_needs_scipy() -> None:
     import subprocess
 
-    program = (
-        "import sys; from controller.policies import slicing; [slicing(n) for n in {}]; print('scipy' in sys.modules)"
-    )
+    program = "import sys; from controller.policies import named; [named(n) for n in {}]; print('scipy' in sys.modules)"
     for names, needed in ((BUILT_IN[:-1], "False"), (BUILT_IN, "True")):
         ran = subprocess.run([sys.executable, "-c", program.format(names)], capture_output=True, text=True, check=True)
         assert ran.stdout.strip() == needed

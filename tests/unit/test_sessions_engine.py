@@ -16,7 +16,7 @@ from os_ken.lib import hub
 
 from controller.classes import Classes
 from controller.paths import Paths
-from controller.policies import slicing
+from controller.policies import named
 from controller.session import Ports, Request, Session
 from controller.sessions import DELETED, EXPIRED, Numbers, Refused, Sessions
 from controller.slices import Entry, session_entries
@@ -86,7 +86,7 @@ class Life(RuleBasedStateMachine):
         self.kernel, self.table, self.paths, self.place = Kernel(), Table(), Paths(PLAN), 0
         indices: dict[str, int] = {}
         classes = Classes(PLAN, self.kernel, lambda name: indices.setdefault(name, len(indices) + 1))
-        policy, nowhere = slicing("deadline"), Path("/nonexistent")
+        policy, nowhere = named("deadline"), Path("/nonexistent")
         self.engine = Sessions(PLAN, self.paths, policy, self.table, classes, Notes(), hub, nowhere)  # type: ignore[arg-type]
 
     def ask(self, device: str, server: str, rate: int) -> Request:
