@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.policies import cost, slicing
+from controller.policies import cost, named
 from controller.policies.checking import PolicyError, decide
 from controller.policies.slicing import max_min
 from controller.policies.view import Decision, Flow, Grant, LinkView, SliceView, View, from_json, taken, to_json
