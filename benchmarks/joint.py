@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from benchmarks.tables import Row, Table
-from controller.policies import named
+from controller.policies import slicing
 from controller.policies.checking import decide
 from controller.policies.view import Flow, LinkView, SliceView, View
 from controller.session import Candidate, Direction, Request
@@ -68,7 +68,7 @@ def view(waiting: int, running: int, cells: int, seed: int) -> View:
 
 
 def milliseconds(name: str, waiting: int, running: int, cells: int) -> list[float]:
-    policy, taken = named(name), []
+    policy, taken = slicing(name), []
     decide(policy, view(waiting, running, cells, seed=0))  # imports, and what NumPy prepares when it is first used
     for seed in range(REPEATS):
         seen = view(waiting, running, cells, seed)

@@ -56,7 +56,7 @@ class SliceController(App):
         self._sessions = Sessions(
             self._plan,
             self._paths,
-            policies.named(self._plan.policies.slicing, file.parent / plan.OWN_POLICIES),
+            policies.slicing(self._plan.policies.slicing, file.parent / plan.OWN_POLICIES),
             self._switches,
             classes,
             self._recorder,

@@ -33,7 +33,8 @@ class Asked:
 
 
 class Decisions:
-    """Asks the policy. `running` gives the flows that run; `carry_out` gets each decision before those who wait go on."""
+    """Asks the policy. `running` gives the flows that run; `carry_out` gets each decision before those who wait go on; `failed`
+    is told why a policy was not followed, and the name of the view's file."""
 
     def __init__(
         self,
@@ -45,9 +46,10 @@ class Decisions:
         now: Callable[[], int],
         running: Callable[[], Iterable[Flow]],
         carry_out: Callable[[list[Asked], Decision], None],
+        failed: Callable[[str, str], None],
     ) -> None:
         self._paths, self._policy, self._hub, self._views, self._now = paths, policy, hub, views, now
-        self._running, self._carry_out = running, carry_out
+        self._running, self._carry_out, self._failed = running, carry_out, failed
         self._slices = {s.name: SliceView(s.guarantee, s.ceiling) for s in plan.slices}
         self._links = {
             (link.name, number): LinkView(end.shape.rate_bps)
@@ -97,7 +99,7 @@ class Decisions:
                 self._there_are.set()
 
     def _decide(self, batch: list[Asked]) -> Decision:
-        """A policy that raises, or decides the impossible, has nothing to give to anybody; the log and a file say why."""
+        """A policy that raises, or decides the impossible, gives nothing to anybody; records, log and a file say why."""
         waiting = tuple(asked.flow for asked in batch if asked.flow)
         decision, why, charged = Decision(), "the slice has nothing left for it", 0
         if waiting:
@@ -108,8 +110,9 @@ class Decisions:
             try:
                 decision = decide(self._policy, view)
             except PolicyError as error:
-                why = str(error)
-                _LOG.error("%s; the view that made it so is %s", error, error.save(self._views).name)
+                why, file = str(error), error.save(self._views).name
+                self._failed(why, file)
+                _LOG.error("%s; the view that made it so is %s", why, file)
             self._hub.sleep(charged / 10**9)
         for asked in batch:
             ends = f"{asked.request.server} and {asked.request.device}"

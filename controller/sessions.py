@@ -89,6 +89,7 @@ class Sessions:
             now=recorder.now,
             running=lambda: (live.flow for live in self._live.values()),
             carry_out=self._carry_out,
+            failed=lambda why, view: recorder.write(records.PolicyFailed(recorder.now(), NODE, why, view)),
         )
 
     def new_id(self) -> str:
@@ -300,7 +301,9 @@ class Sessions:
             live.timer.cancel()
         self._switches.remove_all(session.switches, session.queue)
         session.switches = ()
-        if cause == EXPIRED and live.rates:  # in the middle of a transfer: what is on its way in the classes is not to be lost
+        if (
+            cause == EXPIRED and live.rates
+        ):  # in the middle of a transfer: what is on its way in the classes is not to be lost
             self._hub.sleep(DRAIN_S)
         self._classes.remove(session.queue, self._queues[request.slice], live.rates)
         del self._live[request.id]

@@ -34,6 +34,7 @@ def judge(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None) -> V
     """`lost` says what is wrong with the records themselves, if anything is.
 
     INVALID: an event was lost, a process died, the run ended early, or a setting was not read back or differs from the plan.
+    DEGRADED: a policy failed, and was not followed.
     INVALID with a virtual clock, DEGRADED with a real one: the clock misbehaved, packets were dropped where the plan has no queue
     or are missing in a capture, or the machine did not keep up by one of the figures of `fidelity`.
     """
@@ -51,7 +52,8 @@ def judge(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None) -> V
         invalid += risks
     if invalid:
         return Verdict("INVALID", invalid)
-    return Verdict("DEGRADED", risks) if risks else Verdict("VALID", [])
+    degraded = [*([] if plan.machine.clock == "virtual" else risks), *_policies(events)]
+    return Verdict("DEGRADED", degraded) if degraded else Verdict("VALID", [])
 
 
 def fidelity(plan: Plan, events: Sequence[records.AnyEvent]) -> dict[str, dict[str, Any]]:
@@ -166,6 +168,16 @@ def _clock(plan: Plan, wakes: list[records.Clock]) -> Iterator[str]:
         yield f"the clock was up to {show(late, 'time')} late; at most {show(LATEST_WAKE_NS, 'time')} is sound"
     if any(event.t < event.planned_ns for event in wakes):
         yield "the clock woke a process too early"
+
+
+def _policies(events: Sequence[records.AnyEvent]) -> Iterator[str]:
+    """What each failed with first: the run is sound, but it is not the policy's."""
+    failed = [event for event in events if isinstance(event, records.PolicyFailed)]
+    for node in dict.fromkeys(event.node for event in failed):
+        first, *more = [event for event in failed if event.node == node]
+        where = f" (logs/{first.view})" if first.view else ""
+        again = f", and {len(more)} more" if more else ""
+        yield f"{first.why}, at {node}, {show(first.t, 'time')}{where}{again}"
 
 
 def _captures(plan: Plan, events: Sequence[records.AnyEvent]) -> Iterator[str]:

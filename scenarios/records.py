@@ -285,6 +285,13 @@ class SessionEnded(Event, frozen=True):
     cause: str = ""
 
 
+class PolicyFailed(Event, frozen=True):
+    """A policy raised or decided the impossible, and was not followed. `view`: the file in `logs` that made it so, if any."""
+
+    why: str
+    view: str = ""
+
+
 class Notified(Event, frozen=True):
     """A session's sink was told of a status, or could not be: `answer` is its last HTTP status, 0 for none."""
 
@@ -434,6 +441,7 @@ AnyEvent = (
     | SessionAvailable
     | SessionChanged
     | SessionEnded
+    | PolicyFailed
     | Notified
     | Handover
     | Rerouted

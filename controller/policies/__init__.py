@@ -8,15 +8,15 @@ from controller.policies.view import SlicingPolicy
 from scenarios import own_policies
 
 _BUILT_IN = {
-    "none": "controller.policies.slicing:BestEffort",
-    "static": "controller.policies.slicing:Static",
-    "deadline": "controller.policies.slicing:Deadline",
-    "fair": "controller.policies.slicing:Fair",
+    "none": "controller.policies.admission:BestEffort",
+    "static": "controller.policies.admission:Static",
+    "deadline": "controller.policies.admission:Deadline",
+    "fair": "controller.policies.admission:Fair",
     "joint": "controller.policies.joint:Joint",  # which imports scipy, half a second that the others need not pay
 }
 
 
-def named(name: str, folder: Path | None = None) -> SlicingPolicy:
+def slicing(name: str, folder: Path | None = None) -> SlicingPolicy:
     """The policy of a name: a built-in, an entry point of `insitu.slicing`, or `module:Class`, the module being in `folder` or
     installed. Raises own_policies.NoPolicy."""
     if name in _BUILT_IN:

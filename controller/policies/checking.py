@@ -83,10 +83,10 @@ def _over(decision: Decision, view: View) -> Iterator[str]:
             if grant.down_bps and not grant.shared:
                 sums.update(dict(taken(flow, grant.down_bps)))
     for part, rate in after.items():
-        if rate > max(view.guaranteed_bps(part), before[part]):
+        if rate > max(view.reservable_bps(part), before[part]):
             (link, end), name = part
-            most = about(view.guaranteed_bps(part), "rate")
-            yield f"grants {about(rate, 'rate')} of slice {name} on {link} (end {end}), which has {most} there"
+            most = about(view.reservable_bps(part), "rate")
+            yield f"grants {about(rate, 'rate')} of slice {name} on {link} (end {end}), which has {most} for sessions there"
 
 
 def _name(flow: Flow) -> str:

@@ -13,6 +13,11 @@ from controller.session import Direction, Request
 
 Part = tuple[Direction, str]  # a slice's share of one direction of a link, which is what sessions take from
 
+# Of a slice's guarantee, what its sessions may have together, whatever the policy. The rest stays with the slice's default class,
+# which has handshakes, requests, manifests and whoever has no session: where sessions had everything, some were heard half a
+# second after they had asked. As much is reservable by default in Cisco's RSVP (IOS, `ip rsvp bandwidth`).
+RESERVABLE = 0.75
+
 
 @dataclass(frozen=True)
 class LinkView:
@@ -58,9 +63,13 @@ class View:
     running: tuple[Flow, ...] = ()
 
     def guaranteed_bps(self, part: Part) -> int:
-        """What the sessions of a slice may have together in one direction of a link."""
+        """What a slice has in one direction of a link."""
         direction, name = part
         return int(self.links[direction].capacity_bps * self.slices[name].guarantee)
+
+    def reservable_bps(self, part: Part) -> int:
+        """What of that its sessions may have together."""
+        return int(self.guaranteed_bps(part) * RESERVABLE)
 
 
 @dataclass(frozen=True)
@@ -95,11 +104,11 @@ def taken(flow: Flow, down_bps: int) -> list[tuple[Part, int]]:
 
 
 class Room:
-    """What is free of the guarantees while a policy gives it away."""
+    """What is free of what sessions may have while a policy gives it away."""
 
-    def __init__(self, view: View, kept: tuple[Flow, ...] | None = None, share: float = 1.0) -> None:
-        """Free is what the flows that are `kept`, by default all that run, leave of a share of each guarantee."""
-        self._view, self._share = view, share
+    def __init__(self, view: View, kept: tuple[Flow, ...] | None = None) -> None:
+        """Free is what the flows that are `kept`, by default all that run, leave."""
+        self._view = view
         self._free: dict[Part, int] = {}
         for flow in view.running if kept is None else kept:
             if not flow.shared:
@@ -108,7 +117,7 @@ class Room:
     def free_bps(self, part: Part) -> int:
         """Under 0 where a link has become slower than what was granted on it."""
         if part not in self._free:
-            self._free[part] = int(self._view.guaranteed_bps(part) * self._share)
+            self._free[part] = self._view.reservable_bps(part)
         return self._free[part]
 
     def most_bps(self, flow: Flow) -> int:

@@ -96,7 +96,7 @@ class Downloads:
             return web.Response(status=404, text=f"no model {ask.model}")
         try:
             text, manifest = await self._models.deflated(ask.model), await self._models.manifest(ask.model)
-            deadline = now + ask.time_left_ns - _asking_ns(ask, len(body))
+            deadline = now + ask.time_left_ns - asking_ns(ask, len(body), _round_trip_ns(request))
             limits = _limits(ask, deadline - now, 0 if self._plan.models[ask.model] in ask.have else len(text))
             asked = Asked(ask, deadline, manifest, text, limits, self._wanted(manifest, ask, limits))
         except (Unavailable, NothingFits) as error:
@@ -108,7 +108,7 @@ class Downloads:
     def _wanted(self, manifest: Manifest, ask: delivery.Ask, limits: Limits) -> Choice:
         """Raises NothingFits; KeyError where the device names what is not there."""
         if not ask.variant:
-            return self._compression.choose(manifest, limits)
+            return self._best(manifest, limits)
         return _chosen(manifest, ask.variant, ask.have, "asked for")
 
     async def _deliver(self, request: web.Request, asked: Asked) -> web.StreamResponse:
@@ -193,11 +193,22 @@ class Downloads:
             return _chosen(asked.manifest, variant, asked.limits.have, "chosen by the slicing policy")
         limits, left = asked.limits, asked.deadline_ns - self._recorder.now()
         now = limits._replace(rate_bps=rate_bps, time_left_ns=left, before_ns=limits.time_left_ns - left)
-        choice = self._compression.choose(asked.manifest, now)
+        choice = self._best(asked.manifest, now)
         wanted = asked.manifest.blocks_of(choice.variant, limits.have)
         if self._models.holds(block.digest for block in wanted):
             return choice
-        return self._compression.choose(asked.manifest, now._replace(above_ns=self._above_ns))
+        return self._best(asked.manifest, now._replace(above_ns=self._above_ns))
+
+    def _best(self, manifest: Manifest, limits: Limits) -> Choice:
+        """The compression policy's. Raises NothingFits, and what a user's own raises, of which the records say so."""
+        try:
+            return self._compression.choose(manifest, limits)
+        except NothingFits:
+            raise
+        except Exception as error:
+            why = f"policy {type(self._compression).__name__}: raises {type(error).__name__}: {error}"
+            self._recorder.write(records.PolicyFailed(self._recorder.now(), self._host, " ".join(why.split())))
+            raise
 
     def _record(self, kind: Callable[..., records.Event], ask: delivery.Ask, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._host, ask.download, *figures))
@@ -214,9 +225,22 @@ def _chosen(manifest: Manifest, name: str, have: Collection[str], why: str) -> C
     return Choice(variant, missing, f"{variant.name}: {about(missing, 'size')}, {why}")
 
 
-def _asking_ns(ask: delivery.Ask, size: int) -> int:
-    """What has passed since the device looked at its clock: it may have had to connect, and sent a request of `size` bytes."""
-    return ask.round_trip_ns * 3 // 2 + size * 8 * 10**9 // max(1, ask.channel_bps)
+def asking_ns(ask: delivery.Ask, size: int, connecting_ns: int) -> int:
+    """What has passed since the device looked at its clock: it may have had to connect, and sent a request of `size` bytes.
+
+    Connecting took a round trip, or as long as the connection has seen one take: in a full cell its answer waits in a queue.
+    """
+    connecting = max(ask.round_trip_ns, connecting_ns)
+    return connecting + ask.round_trip_ns // 2 + size * 8 * 10**9 // max(1, ask.channel_bps)
+
+
+def _round_trip_ns(request: web.Request) -> int:
+    """The shortest of the connection; 0 where the device has gone."""
+    connection = request.get_extra_info("socket")
+    try:
+        return tcp.sight(connection, 0).round_trip_ns if connection else 0
+    except OSError:
+        return 0
 
 
 def _limits(ask: delivery.Ask, time_left_ns: int, before_bytes: int) -> Limits:

@@ -21,6 +21,28 @@ policies: {slicing: 'polite:Polite', compression: 'polite:Least'}
 """
 
 
+FAILING = """\
+class Failing:
+    def decide(self, view):
+        raise ZeroDivisionError("by zero")
+"""
+
+
+def test_a_policy_that_fails_degrades_the_run_and_says_with_what_view(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text(FAILING)
+    scenario = SCENARIO.replace("slicing: 'polite:Polite', compression: 'polite:Least'", "slicing: 'failing:Failing'")
+    (tmp_path / "mine.yaml").write_text(scenario)
+    command = [sys.executable, "-m", "insitu.cli", "run", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "run")]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    verdict = json.loads(done.stdout)["verdict"]
+    assert verdict["status"] == "DEGRADED"
+    (reason,) = verdict["reasons"]
+    assert reason.startswith("policy Failing: raises ZeroDivisionError: by zero, at nef, 1")
+    (view,) = re.findall(r"logs/view-\w+\.json", reason)
+    assert (tmp_path / "run" / view).is_file()
+
+
 def test_a_users_policies_are_those_that_decide(kernel: Kernel, tmp_path: Path) -> None:
     (tmp_path / "polite.py").write_text(re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)[0])
     (tmp_path / "mine.yaml").write_text(SCENARIO)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from controller.journal import AnyLine, Ended, Forgotten, Journal, JournalError, Known, Line, Numbered, Written, state
 from controller.paths import Paths
-from controller.policies.slicing import Static
+from controller.policies.admission import Static
 from controller.session import Request, Session
 from controller.sessions import Numbers, Sessions
 from linux.tree import FIRST_SESSION

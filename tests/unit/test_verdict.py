@@ -300,3 +300,19 @@ def test_only_the_controller_that_the_plan_kills_may_die(first: int, second: int
 def test_a_controller_that_dies_where_no_fault_is_planned_makes_a_run_invalid() -> None:
     events = [*without(r.Process(4 * SECOND, "controller", 0)), r.Process(4 * SECOND, "controller", -9)]
     assert judge(VIRTUAL, events, None).status == "INVALID"
+
+
+@BOTH
+def test_a_policy_that_failed_degrades_a_run_and_says_why_once_for_each_place(
+    plan: Plan, sound: list[r.AnyEvent]
+) -> None:
+    why = "policy Mine: raises ZeroDivisionError: by zero"
+    failures = [r.PolicyFailed(number * SECOND, "nef", why, f"view-{number}.json") for number in (1, 2)]
+    found = judge(
+        plan, [*sound, *failures, r.PolicyFailed(2 * SECOND, "central", "policy Least: raises KeyError: 1")], None
+    )
+    assert found.status == "DEGRADED"
+    assert found.reasons == [
+        f"{why}, at nef, 1 s (logs/view-1.json), and 1 more",
+        "policy Least: raises KeyError: 1, at central, 2 s",
+    ]

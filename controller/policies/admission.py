@@ -19,7 +19,7 @@ class Static:
     As network slices are where nothing is admitted inside them (GSMA NG.116, guaranteed downlink throughput per slice).
     """
 
-    cost = Cost(decision_ns=3_000, download_ns=4_000, part_ns=500)
+    cost = Cost(decision_ns=4_000, download_ns=4_000, part_ns=0)
 
     def decide(self, view: View) -> Decision:
         grants = {}
@@ -35,7 +35,7 @@ class Deadline:
     Admission control by what is reserved, as in RFC 2212's guaranteed service; the rate is bytes over time left.
     """
 
-    cost = Cost(decision_ns=3_000, download_ns=8_000, part_ns=500)
+    cost = Cost(decision_ns=8_000, download_ns=8_000, part_ns=0)
 
     def decide(self, view: View) -> Decision:
         room = Room(view)
@@ -55,7 +55,7 @@ class Fair:
     (Bertsekas and Gallager, Data Networks, 2nd ed. 1992, section 6.5.2).
     """
 
-    cost = Cost(decision_ns=5_000, download_ns=25_000, part_ns=2_000)
+    cost = Cost(decision_ns=6_000, download_ns=13_000, part_ns=1_000)
 
     def decide(self, view: View) -> Decision:
         flows = [flow for flow in (*view.running, *view.waiting) if not flow.shared]
