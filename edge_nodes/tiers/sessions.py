@@ -34,7 +34,7 @@ class Wish(NamedTuple):
 
     @property
     def duration_s(self) -> int:
-        """For how long the session is. A second more than needed: a transfer that moves to another queue at full speed collapses."""
+        """For how long the session is: a second longer, for a transfer that changes queues at full speed collapses."""
         return 1 - (-max(self.time_left_ns, 1) // 10**9)
 
 
