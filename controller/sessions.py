@@ -31,6 +31,7 @@ from scenarios.plan import Plan
 # Why a session ended: CAMARA's statusInfo
 EXPIRED, NETWORK, DELETED = "DURATION_EXPIRED", "NETWORK_TERMINATED", "DELETE_REQUESTED"
 NODE = "nef"  # where records say that it happened
+DRAIN_S = 0.1  # a port holds what its delay holds and 50 ms of traffic
 _SECOND = 10**9
 
 
@@ -300,6 +301,10 @@ class Sessions:
             live.timer.cancel()
         self._switches.remove_all(session.switches, session.queue)
         session.switches = ()
+        if (
+            cause == EXPIRED and live.rates
+        ):  # in the middle of a transfer: what is on its way in the classes is not to be lost
+            self._hub.sleep(DRAIN_S)
         self._classes.remove(session.queue, self._queues[request.slice], live.rates)
         del self._live[request.id]
         self._numbers.give_back(session.queue)

@@ -34,8 +34,8 @@ class Wish(NamedTuple):
 
     @property
     def duration_s(self) -> int:
-        """For how long the session is: a second at least."""
-        return -(-max(self.time_left_ns, 1) // 10**9)
+        """For how long the session is: a second longer, for a transfer that changes queues at full speed collapses."""
+        return 1 - (-max(self.time_left_ns, 1) // 10**9)
 
 
 class Refused(Exception):

@@ -22,6 +22,7 @@ from typing import BinaryIO, Literal
 from insitu.vm.failure import MachineError, diagnose, overdue
 from insitu.vm.host import memory_folder, memory_folders, reserved_cpu
 from insitu.vm.kernel import Kernel
+from insitu.vm.preload import library
 from insitu.vm.process import cleaning_up_on_signals, dies_with_parent
 
 __all__ = ["ENVIRONMENT", "SYSTEM_PATH", "Machine", "MachineError", "only_user", "run"]
@@ -174,6 +175,7 @@ class _Guest:
             for program in _PROGRAMS:
                 shutil.copyfile(_HERE / program, self.private / program)
                 (self.private / program).chmod(0o755)
+            shutil.copyfile(library(), self.private / "preload.so")
             (self.private / "stdin").touch()
             if self.attach and not sys.stdin.isatty():
                 self.copy_input()

@@ -26,7 +26,7 @@ situations:
 requests: {deadline: 500 ms}
 policies: {compression: POLICY}
 dynamics:
-  - {link: square-radio, at: 2.08 s, rate: RATE}
+  - {link: square-radio, at: 2.1 s, rate: RATE}
 """
 SILENT = """
 name: silent
@@ -67,7 +67,7 @@ def rows(events: pl.DataFrame, kind: str) -> list[dict[str, Any]]:
 
 def test_a_channel_that_turns_bad_cuts_the_download_to_what_arrives_in_time(tmp_path: Path) -> None:
     """Without the cut the same download is late."""
-    fading = FADE.replace("POLICY", "adaptive").replace("RATE", "2500 kbit/s")
+    fading = FADE.replace("POLICY", "adaptive").replace("RATE", "2600 kbit/s")
     summary, events = run(tmp_path / "cut", fading)
     (cut,), (completed,), (chosen,) = (rows(events, kind) for kind in ("cut", "completed", "chosen"))
     assert summary["verdict"]["status"] == "VALID"

@@ -52,8 +52,8 @@ def test_a_change_loses_no_packet(result: dict[str, Any]) -> None:
 
 
 def test_open_vswitchs_queues_and_the_link_go_together(result: dict[str, Any]) -> None:
-    for name, rate, ceil in (("1:1", "30Mbit", "100Mbit"), ("1:2", "40Mbit", "100Mbit"), ("1:3", "30Mbit", "60Mbit")):
-        assert re.search(rf"class htb {name} parent 1:ffff .*rate {rate} ceil {ceil} ", result["classes"])
+    for queue, rate, ceil in ((0, "30Mbit", "100Mbit"), (1, "40Mbit", "100Mbit"), (2, "30Mbit", "60Mbit")):
+        assert re.search(rf"class htb 1:{queue + 1} parent 1:f00{queue} .*rate {rate} ceil {ceil} ", result["classes"])
 
 
 def test_what_no_link_can_do_is_refused_in_a_line(result: dict[str, Any]) -> None:

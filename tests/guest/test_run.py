@@ -112,10 +112,11 @@ def test_campus_keeps_what_it_promises(campus: dict[str, Any]) -> None:
     assert accuracy["after"] >= accuracy["before"] + 0.10
 
 
-def without_the_models_slice(campus: str) -> str:
+def without_guarantees(campus: str) -> str:
+    """Neither the models' slice nor sessions."""
     for piece in ("  - {name: models, guarantee: 40 %}\n", ", slice: models", "  - slices.models.violations == 0\n"):
         campus = campus.replace(piece, "")
-    return campus
+    return campus.replace("slicing: deadline", "slicing: none")
 
 
 def share(downloads: dict[str, Any]) -> float:
@@ -123,18 +124,18 @@ def share(downloads: dict[str, Any]) -> float:
     return float(downloads["on_time"] / downloads["requested"])
 
 
-def test_campus_without_the_models_slice_is_slower_and_has_downloads_cut(
+def test_campus_without_guarantees_is_slower_and_has_downloads_cut(
     campus: dict[str, Any], tmp_path: Path
 ) -> None:
     scenario = tmp_path / "without.yaml"
-    scenario.write_text(without_the_models_slice(CAMPUS.read_text()))
+    scenario.write_text(without_guarantees(CAMPUS.read_text()))
     done = insitu("run", scenario, "--seed", 7, "--out", tmp_path / "run", "--json")
     without = json.loads(done.stdout)
     assert done.returncode == 1, "campus expects most downloads on time"
     one, other = campus["downloads"], without["downloads"]
-    assert other["latency_ms"]["p95"] >= 1.5 * one["latency_ms"]["p95"]
+    assert other["latency_ms"]["p95"] >= 3 * one["latency_ms"]["p95"]
     assert other["cut"] > one["cut"]
-    assert share(other) <= share(one) - 0.10
+    assert share(other) <= share(one) - 0.09
 
 
 def test_an_expectation_that_does_not_hold_gives_exit_code_1(tmp_path: Path) -> None:

@@ -645,7 +645,7 @@ async def test_a_granted_session_is_of_the_devices_flow_and_ends_after_the_downl
         here = world.addresses[PHONE]
         assert asked["device"] == {"ipv4Address": {"publicAddress": here, "privateAddress": here}}
         assert asked["applicationServer"] == {"ipv4Address": world.addresses[EDGE]}
-        assert (asked["slice"], asked["download"], asked["duration_ns"]) == ("default", "phone-1", 3 * SECOND)
+        assert (asked["slice"], asked["download"], asked["duration_ns"]) == ("default", "phone-1", 4 * SECOND)
         assert [candidate["variant"] for candidate in asked["candidates"]] == ["small", "large"]
         needed = sum(map(len, DIGITS)) * 8 * 1514 / 1448 / (3 * policies.RESERVED)
         assert asked["rate"] == pytest.approx(needed, rel=0.02)

@@ -48,7 +48,7 @@ async def test_a_downloads_session_is_asked_for_with_its_candidates_and_granted(
         "rate": 8000,
         "deadline_ns": 7_500_000_000,
         "time_left_ns": 2_500_000_000,
-        "duration_ns": 3_000_000_000,
+        "duration_ns": 4_000_000_000,
         "candidates": [{"variant": "d1w1b1", "bytes": 90, "accuracy": 0.75, "rate": 4000}],
     }
     assert seen == [("POST", "/insitu/v1/downloads", body)]

@@ -85,7 +85,7 @@ def northbound(network: Network) -> dict[str, Any]:
         ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "-X", "DELETE", f"{url}/{created['sessionId']}"]
     )
     deleted = gone.communicate()[0].decode()
-    greedy = json.dumps(body | {"rate": 10**12})
+    greedy = json.dumps(body | {"rate": 10**9})
     reduced = json.loads(edge.popen(["curl", "-s", *kind, "-d", greedy, downloads]).communicate()[0])
     status = ["-w", "%{http_code}", "-o", "/dev/null"]
     bad = edge.popen(["curl", "-s", *status, *kind, "-d", "{}", url]).communicate()[0].decode()

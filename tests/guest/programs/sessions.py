@@ -116,7 +116,7 @@ def main() -> None:
                 device = draw.choice(movers)
                 if places[device.host] + 1 < len(device.attachments):
                     places[device.host] += 1
-                    network.hand_over(device, places[device.host])
+                    network.hand_over([(device, places[device.host])])
                     time.sleep(0.2)
                     outcomes["move"] += 1
             elif open_sessions:
@@ -135,7 +135,7 @@ def main() -> None:
             client.call("DELETE", f"{SESSIONS}/{session}")
         for device in movers:
             for place in range(places[device.host] + 1, len(device.attachments)):
-                network.hand_over(device, place)
+                network.hand_over([(device, place)])
                 time.sleep(1)
         time.sleep(5)  # the last that expire
         after = state(plan)
