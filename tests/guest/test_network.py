@@ -118,7 +118,7 @@ def test_a_session_is_set_in_the_switches_and_leaves_nothing(measured: dict[str,
     assert northbound["got"]["qosStatus"] == "AVAILABLE"
     assert (northbound["before"], northbound["during"]) == (0, 4)  # both directions, TCP and UDP
     assert northbound["deleted"] == "204"
-    assert northbound["reduced"]["rate"] == 50_000_000  # half of the radio's 100 Mbit/s
+    assert northbound["reduced"]["rate"] == 37_500_000  # what sessions may have of half of the radio's 100 Mbit/s
     assert northbound["bad"] == "400"
 
 
