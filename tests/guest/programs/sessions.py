@@ -70,7 +70,7 @@ def state(plan: Plan) -> dict[str, list[str]]:
 
 
 def flows_of(switch: str) -> list[str]:
-    lines = _run(f"ovs-ofctl -OOpenFlow13 --no-stats dump-flows {switch}").splitlines()
+    lines = _run(f"ovs-ofctl -OOpenFlow13 --no-stats --names dump-flows {switch}").splitlines()
     return sorted(line.strip() for line in lines if "actions" in line)
 
 
