@@ -124,9 +124,7 @@ def share(downloads: dict[str, Any]) -> float:
     return float(downloads["on_time"] / downloads["requested"])
 
 
-def test_campus_without_guarantees_is_slower_and_has_downloads_cut(
-    campus: dict[str, Any], tmp_path: Path
-) -> None:
+def test_campus_without_guarantees_is_slower_and_has_downloads_cut(campus: dict[str, Any], tmp_path: Path) -> None:
     scenario = tmp_path / "without.yaml"
     scenario.write_text(without_guarantees(CAMPUS.read_text()))
     done = insitu("run", scenario, "--seed", 7, "--out", tmp_path / "run", "--json")
