@@ -41,6 +41,6 @@ def test_sessions_follow_their_devices_and_flows_the_failures(runs: list[tuple[d
     _, folder = runs[0]
     kinds = pl.read_parquet(folder / "events.parquet").group_by("kind", "cause").len().rows()
     counted = {(kind, cause): count for kind, cause, count in kinds}
-    assert counted["sessionchanged", "HANDOVER"] >= 3
+    assert counted["sessionchanged", "HANDOVER"] >= 1, "a bus leaves while its riders download"
     assert counted["fault", None] == 4, "two that go down and come back"
     assert counted["failover", None] >= 4
