@@ -1,6 +1,7 @@
 """The compression policies' choice, beside one by brute force."""
 
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -176,7 +177,7 @@ def test_a_reserved_rate_is_enough_for_the_choice_and_hardly_more(manifest: Mani
         return
     rate = rate_for(manifest, choice, limits)
     assert 1 <= rate <= max(1, limits.rate_bps)
-    then = limits._replace(time_left_ns=int(limits.time_left_ns * RESERVED / COUNTED))
+    then = limits._replace(time_left_ns=ceil(limits.time_left_ns * RESERVED / COUNTED))
     if rate < limits.rate_bps:
         assert arrives(manifest, choice.variant, then._replace(rate_bps=rate))
     if rate > 2 and arrives(manifest, choice.variant, then):
