@@ -1,6 +1,6 @@
 # The two commands of the README, `make demo` and `make test`, set up all that they need.
 PYTHON := /usr/bin/python3
-APT := mininet openvswitch-switch iproute2 iputils-ping psmisc iptables vlan ethtool tcpdump iperf3 curl gcc libc6-dev make flex bison bc patch xz-utils python3-venv util-linux skopeo docker-registry nginx-light qemu-user
+APT := mininet openvswitch-switch iproute2 iputils-ping psmisc iptables vlan ethtool tcpdump iperf3 curl gcc libc6-dev make flex bison bc patch xz-utils python3-venv util-linux skopeo docker-registry nginx-light qemu-user chromium
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STAMP := .venv/set-up-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
 
