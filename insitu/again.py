@@ -72,8 +72,7 @@ def read(folder: Path) -> Made:
         of = provenance.read(folder)
         return Made(of, json.loads(written), digest, _stored(folder, of, written))
     except FileNotFoundError as error:
-        failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
-        raise NoRun(f"{folder}: no {Path(error.filename).name}: {failed}") from None
+        raise experiment.no_run(folder, Path(error.filename).name) from None
     except (OSError, ValueError, KeyError) as error:
         raise NoRun(f"{folder}: this is no whole run: {error}") from None
 

@@ -5,7 +5,7 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
@@ -30,6 +30,7 @@ from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
 from scenarios import planner, records
 from scenarios.check import slice_names
+from scenarios.load import load
 from scenarios.plan import Plan
 from scenarios.schema import Payload, Scenario
 
@@ -142,6 +143,13 @@ def run(
         return carry_out(prepared._replace(plan=plan), library, kernel, target, progress, command=command)
 
 
+def read_scenario(file: Path, settings: Sequence[str] = ()) -> Scenario:
+    """A scenario that this machine can run. Raises ScenarioError, NoRyu."""
+    scenario = load(file, settings, shipped())
+    ryu_environment.require_for(scenario.controller)
+    return scenario
+
+
 def library_of(scenario: Scenario, report: Callable[[str], None] = lambda _: None) -> Path:
     """The models that ship, with the scenario's own. Raises BrokenLibrary, DamagedLibrary, OSError."""
     library = model_library(report)
@@ -234,10 +242,15 @@ def read_run(folder: Path) -> tuple[Plan, list[records.AnyEvent]]:
         file = folder / "events.parquet"
         return plan, table.read(file)
     except FileNotFoundError:
-        failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
-        raise NoRun(f"{folder}: no {file.name}: {failed}") from None
+        raise no_run(folder, file.name) from None
     except (OSError, msgspec.DecodeError, table.Unreadable) as error:
         raise NoRun(f"{file}: {error}") from None
+
+
+def no_run(folder: Path, missing: str) -> NoRun:
+    """What to say of a folder without one of a run's files."""
+    failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
+    return NoRun(f"{folder}: no {missing}: {failed}")
 
 
 def plan_alone(scenario: Scenario) -> Plan:
@@ -245,10 +258,10 @@ def plan_alone(scenario: Scenario) -> Plan:
     return planner.decide(scenario, 0, planner.Published({}, ""))
 
 
-def free_folder(out: Path | None, name: str) -> Path:
-    """Where the run's folder will be; without `out` the first free runs/<name>[-n]."""
+def free_folder(out: Path | None, name: str, where: Path = Path("runs")) -> Path:
+    """Where a run's folder will be; without `out` the first free where/<name>[-n]. Raises FolderTaken."""
     if out is None:
-        choices = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
+        choices = (where / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
         return next(choice for choice in choices if not choice.exists())
     if out.exists():
         raise FolderTaken(f"{out} exists already; name another folder with --out, or remove it")
