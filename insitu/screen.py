@@ -123,7 +123,8 @@ def _downloads(figures: dict[str, Any]) -> str:
 
 
 def _latency(figures: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.1f} ms" for name, value in figures["latency_ms"].items())
+    known = {name: value for name, value in figures["latency_ms"].items() if value is not None}
+    return ", ".join(f"{name} {value:.1f} ms" for name, value in known.items()) or "none"
 
 
 def _accuracy(figures: dict[str, float | None]) -> str:

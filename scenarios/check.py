@@ -6,8 +6,9 @@ from fractions import Fraction
 
 from scenarios import own_policies, payloads
 from scenarios.device_classes import DEVICE_CLASSES
-from scenarios.expectation import figures, is_share
+from scenarios.expectation import is_share
 from scenarios.faults import Fault
+from scenarios.figures import figures
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, problem
 from scenarios.profiles import offered
 from scenarios.quantity import show

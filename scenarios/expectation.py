@@ -2,10 +2,11 @@
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from scenarios import quantity
+from scenarios.figures import ONE, figure
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -19,8 +20,6 @@ _PATTERN = re.compile(
     r"\s*(?P<figure>[\w.-]+)\s*(?P<comparison>>=|<=|==|!=|>|<)"
     r"\s*(?P<value>[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[^\s0-9.]*)\s*"
 )
-# What a percentage is a percentage of; a figure that is not listed is a share of 1 itself.
-_WHOLE = {f"downloads.{figure}": "downloads.requested" for figure in ("on_time", "better_on_time", "completed")}
 
 
 class Expectation(NamedTuple):
@@ -37,25 +36,26 @@ class Expectation(NamedTuple):
         if match is None:
             written = f'"{text}" is not an expectation; ' if isinstance(text, str) else ""
             raise ValueError(f'{written}write a figure, a comparison and a value, as in "downloads.on_time >= 95 %"')
-        figure, unit, value = match["figure"], match["unit"], float(match["value"])
+        name, unit, value = match["figure"], match["unit"], float(match["value"])
         if unit and unit != "%":
-            value = _in_unit_of(figure, match["value"], unit)
-        return cls(" ".join(str(text).split()), figure, match["comparison"], value, unit == "%")
+            value = _in_unit_of(name, match["value"], unit)
+        return cls(" ".join(str(text).split()), name, match["comparison"], value, unit == "%")
 
     def measure(self, summary: dict[str, Any]) -> float:
         """The measured figure, in the unit of `value`. Raises KeyError where the summary has no such figure."""
         measured = _find(summary, self.figure)
         if not self.percent:
             return measured
-        whole = _find(summary, _WHOLE[self.figure]) if self.figure in _WHOLE else 1.0
+        share_of = figure(self.figure).share_of
+        whole = 1.0 if share_of == ONE else _find(summary, share_of)
         return 100.0 * measured / whole if whole else 100.0
 
     def holds(self, summary: dict[str, Any]) -> bool:
         return _COMPARE[self.comparison](self.measure(summary), self.value)
 
 
-def is_share(figure: str) -> bool:
-    return figure in _WHOLE or figure.startswith("accuracy.")
+def is_share(name: str) -> bool:
+    return bool(figure(name).share_of)
 
 
 def _in_unit_of(figure: str, number: str, unit: str) -> float:
@@ -74,19 +74,3 @@ def _find(summary: dict[str, Any], figure: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise KeyError(figure)
     return float(value)
-
-
-def figures(slices: Sequence[str], links: Sequence[str]) -> list[str]:
-    """The names of all figures that a summary has, for these slices and links."""
-    names = [f"time_s.{key}" for key in ("virtual", "wall")]
-    names += [f"downloads.{key}" for key in ("requested", "completed", "failed", "on_time", "better_on_time")]
-    names += [f"downloads.{key}" for key in ("cut", "resumed", "rolled_back", "bytes")]
-    names += [f"downloads.latency_ms.{key}" for key in ("p50", "p95", "p99", "max")]
-    names += [f"accuracy.{key}" for key in ("mean", "before", "after")]
-    names += [
-        f"handovers.{key}" for key in ("count", "prepared", "unmeasured", "interruption_ms.p50", "interruption_ms.max")
-    ]
-    decisions = ("sessions", "granted", "reduced", "refused", "changed", "lost", "violations")
-    names += [f"slices.{name}.{key}" for name in slices for key in decisions]
-    names += [f"links.{name}.{key}" for name in links for key in ("rate_bps", "mean_bps", "peak_bps", "dropped")]
-    return names

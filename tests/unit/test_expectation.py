@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenarios.expectation import Expectation, figures, is_share
+from scenarios.expectation import Expectation
 
 SUMMARY = {
     "time_s": {"virtual": 60.0},
@@ -85,25 +85,6 @@ def test_text_is_kept_on_one_line() -> None:
 def test_compares_as_python_does(comparison: tuple[str, object], measured: int, value: int) -> None:
     sign, compare = comparison
     assert Expectation.parse(f"x {sign} {value}").holds({"x": measured}) is compare(measured, value)  # type: ignore[operator]
-
-
-def test_every_figure_can_be_expected() -> None:
-    names = figures(["default", "models"], ["quad-radio"])
-    assert len(names) == len(set(names))
-    for name in names:
-        assert Expectation.parse(f"{name} >= 1").figure == name
-
-
-def test_only_shares_take_percent() -> None:
-    shares = [name for name in figures(["models"], ["quad-radio"]) if is_share(name)]
-    assert shares == [
-        "downloads.completed",
-        "downloads.on_time",
-        "downloads.better_on_time",
-        "accuracy.mean",
-        "accuracy.before",
-        "accuracy.after",
-    ]
 
 
 def test_a_percentage_of_nothing_requested_is_whole() -> None:
