@@ -20,15 +20,14 @@ class Figure(NamedTuple):
     share_of: str = ""
 
     def show(self, value: float | None) -> str:
-        """As people read it, to four digits: 77 -> "77 ms", 0.96 -> "96 %"; "none" where there is no value."""
+        """As people read it: 77 -> "77 ms", 0.9613 -> "96.13 %"; "none: …" says why there is no value."""
         if value is None:
-            return "none"
+            return f"none: {next(why for of, why in _NONE.items() if self.name.startswith(of))}"
         if self.share_of == ONE:
             return f"{100 * value:.4g} %"
-        if not self.unit:
-            return f"{value:.10g}"
-        dimension, base = of_unit(self.unit)
-        return quantity.about(value * base, dimension)
+        if self.unit in ("B", "bit/s"):
+            return quantity.about(value, of_unit(self.unit)[0])
+        return f"{value:.7g} {self.unit}".rstrip()
 
     def measure(self, summary: Mapping[str, Any]) -> float | None:
         """Its value in a summary; None where it has none, such as an accuracy at swaps when there was no swap."""
@@ -81,6 +80,16 @@ _FIGURES = (
     Figure("links.*.peak_bps", "bit/s", "", _RATE),
     Figure("links.*.dropped", "", "less"),
 )
+# Why a figure can be without a value
+_NONE = {
+    "downloads.latency_ms": "no download was completed",
+    "downloads": "no download was asked for",
+    "accuracy.mean": "nothing was inferred",
+    "accuracy": "no model was swapped",
+    "libraries": "it was asked for nothing",
+    "handovers": "no handover was followed",
+    "": "this summary does not have it",
+}
 _KNOWN = {figure.name: figure for figure in _FIGURES}
 
 

@@ -51,12 +51,12 @@ def test_a_flat_summary_has_all_figures_and_none_where_there_is_no_value() -> No
     ("name", "value", "shown"),
     [
         ("downloads.latency_ms.p95", 77.0, "77 ms"),
-        ("downloads.latency_ms.p95", 1234.5, "1.234 s"),
+        ("downloads.latency_ms.p95", 1234.567, "1234.567 ms"),
         ("links.quad-radio.peak_bps", 13340396.0, "13.34 Mbit/s"),
         ("downloads.bytes", 51380224.0, "51.38 MB"),
         ("accuracy.mean", 0.9697, "96.97 %"),
         ("downloads.on_time", 36.0, "36"),
-        ("accuracy.after", None, "none"),
+        ("accuracy.after", None, "none: no model was swapped"),
     ],
 )
 def test_values_are_shown_with_their_units(name: str, value: float | None, shown: str) -> None:
