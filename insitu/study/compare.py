@@ -1,14 +1,14 @@
 """Is one side better than another? Runs of the same seed are paired, and each figure's differences are looked at.
 
 The figures that were asked for are decided: their intervals hold all at once with 95 % (Bonferroni: each has 1 - 5 % / m, where
-m is the number of such figures times the number of comparisons). All other figures that can be better or worse are exploratory: each
-has a 95 % interval of its own, and no decision, for of twenty such one does not contain 0 by chance.
+m is the number of such figures times the number of comparisons). All other figures that can be better or worse are exploratory:
+each has a 95 % interval of its own, and no decision, for of twenty such one does not contain 0 by chance.
 """
 
 from collections.abc import Mapping, Sequence
-from math import floor, log10
 from typing import Any, NamedTuple
 
+from insitu.study.amounts import amount, scaled, seed_count
 from insitu.study.sides import Incomparable, Run, Side, common_seeds, require_comparable, version_notes
 from insitu.study.statistics import CONFIDENCE, Difference, Estimate, Interval, Ratio, difference, estimate, ratio
 from scenarios.figures import ONE, Figure, figure, flat
@@ -142,7 +142,7 @@ def sentence(comparison: Comparison, compared: Compared) -> str:
         "": f"no difference shown between {second} and {first}",
     }.get(found, f"{second} differs from {first}")
     n = compared.difference.n
-    return f"{what}: {change(compared)}, {n} seed{'s' * (n > 1)}" + (", and one seed has no interval" if n == 1 else "")
+    return f"{what}: {change(compared)}, {seed_count(n)}" + (", and one seed has no interval" if n == 1 else "")
 
 
 def change(compared: Compared) -> str:
@@ -153,7 +153,7 @@ def change(compared: Compared) -> str:
     if not (apart.more or apart.less):
         return f"the same {what} in every run"
     value, interval, unit = in_its_unit(compared)
-    text = amount(abs(value), interval if value >= 0 else _turned(interval), unit)
+    text = amount(abs(value), scaled(interval, 1 if value >= 0 else -1), unit)
     less, more = ("fewer", "more") if counted else ("lower", "higher")
     return f"{text} {more if value >= 0 else less} {what}"
 
@@ -162,20 +162,10 @@ def in_its_unit(compared: Compared) -> tuple[float, Interval | None, str]:
     """The difference as it is told: points of shares, % of the first side's mean, or in the figure's unit where that is near 0."""
     apart = compared.difference
     if compared.figure.share_of == ONE:
-        return 100 * apart.mean, _each(apart.interval, lambda x: 100 * x), "points"
+        return 100 * apart.mean, scaled(apart.interval, 100), "points"
     if compared.ratio is not None and apart.effect is not None:
-        return 100 * (compared.ratio.value - 1), _each(compared.ratio.interval, lambda x: 100 * (x - 1)), "%"
+        return 100 * (compared.ratio.value - 1), scaled(compared.ratio.interval, 100, -100), "%"
     return apart.mean, apart.interval, compared.figure.unit
-
-
-def amount(value: float, interval: Interval | None, unit: str) -> str:
-    """12.1 % [9.8, 14.2]: the interval's half width to two digits, the rest to the same place."""
-    unit = f" {unit}" if unit else ""
-    if interval is None or interval.low == interval.high:
-        return f"{value:.4g}{unit}"
-    places = max(0, 1 - floor(log10((interval.high - interval.low) / 2)))
-    low, high, value = (round(number, places) + 0.0 for number in (*interval, value))  # + 0.0: no -0
-    return f"{value:,.{places}f}{unit} [{low:,.{places}f}, {high:,.{places}f}]"
 
 
 def as_json(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:
@@ -227,11 +217,3 @@ def _degraded(name: str, runs: Sequence[Run]) -> list[str]:
     if not found:
         return []
     return [f"{len(found)} of {len(runs)} runs of `{name}` are DEGRADED: {found[0].summary['verdict']['reasons'][0]}"]
-
-
-def _each(interval: Interval | None, function: Any) -> Interval | None:
-    return interval and Interval(function(interval.low), function(interval.high))
-
-
-def _turned(interval: Interval | None) -> Interval | None:
-    return interval and Interval(-interval.high, -interval.low)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import msgspec
 from ruamel.yaml import YAML
 
+from insitu.study.amounts import some
 from insitu.summary import Summary
 from insitu.verify import differences
 from scenarios import plan as plans
@@ -112,11 +113,11 @@ def require_comparable(first: tuple[str, Made], second: tuple[str, Made]) -> Non
             raise Incomparable(f"{name} and {other_name} cannot be compared: the {what} is {mine} and {its}")
     devices, others = ({device.host for device in made.plan.devices} for made in (one, other))
     if only := sorted(devices ^ others):
-        raise Incomparable(f"{name} and {other_name} cannot be compared: only one of them has {_some(only)}")
+        raise Incomparable(f"{name} and {other_name} cannot be compared: only one of them has {some(only)}")
     on_purpose = [setting.partition("=")[0] for made in (one, other) for setting in made.settings]
     if differing := _differing_keys(one.scenario, other.scenario, on_purpose):
         raise Incomparable(
-            f"{name} and {other_name} cannot be compared: their files differ in {_some(differing)}; "
+            f"{name} and {other_name} cannot be compared: their files differ in {some(differing)}; "
             "change a scenario for a comparison with --set"
         )
 
@@ -203,10 +204,6 @@ def _flat(value: object, key: str = "") -> dict[str, object]:
     }
 
 
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
-
-
 def _listed(seeds: Iterable[int]) -> str:
     found = list(seeds)
-    return f"seed{'s' * (len(found) > 1)} {_some([str(seed) for seed in found])}"
+    return f"seed{'s' * (len(found) > 1)} {some([str(seed) for seed in found])}"
