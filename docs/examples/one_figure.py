@@ -1,6 +1,6 @@
 """One figure from one run, as in a notebook: the share of right answers while night falls, and when each phone has swapped.
 
-    python docs/examples/one_figure.py [FIGURE.html]
+python docs/examples/one_figure.py [FIGURE.html]
 """
 
 import sys
@@ -22,14 +22,14 @@ assert run.verdict == "VALID", run.summary["verdict"]["reasons"]
 # %% All inferences, by half seconds of virtual time
 half_second = (pl.col("t") // 500_000_000 / 2).alias("time")
 shares = run.events["inference"].group_by(half_second).agg(pl.col("correct").mean()).sort("time")
-swaps = run.events["swapped"].select(pl.col("t") / 1e9, "node", "variant")
+swaps = run.events["swapped"]["t"] / 1e9
 
 # %% Draw
 figure = go.Figure(go.Scatter(x=shares["time"], y=shares["correct"], line_shape="hv", mode="lines"))
-for time, node, variant in swaps.iter_rows():
+for time in swaps:
     figure.add_vline(time, line_dash="dot", line_width=1, opacity=0.5)
 figure.update_layout(
-    title=f"{run.summary['scenario']}: {swaps.height} phones swap their model",
+    title=f"{run.summary['scenario']}: {len(swaps)} phones swap their model",
     xaxis_title="virtual time, s",
     yaxis={"title": "share of right answers", "tickformat": ".0%", "range": [0, 1.05]},
     template="plotly_white",
