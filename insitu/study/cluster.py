@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insitu import experiment
-from insitu.study import cases as case
-from insitu.study.cases import Case, Outcome, Ready
+from insitu.study.cases import Case, Outcome, Ready, key_of, outcome_of, prepare
 from insitu.study.folder import pack, unpack
 from insitu.study.progress import StudyProgress
 from insitu.vm.kernel import find_or_build
@@ -46,8 +45,14 @@ def carry_out(
 
     Every case is checked before anything runs. Raises ScenarioError, NoRyu, BrokenLibrary, KernelError, ClusterError, OSError.
     """
+    yield from carry_out_prepared(prepare(cases), folder, scheduler, progress)
+
+
+def carry_out_prepared(
+    ready: Sequence[Ready], folder: Path, scheduler: str | None = None, progress: StudyProgress | None = None
+) -> Iterator[Outcome]:
+    """As `carry_out`, for cases that `prepare` has checked already."""
     progress = progress or StudyProgress("", quiet=True)
-    ready = case.prepare(cases)
     if scheduler is None:
         experiment.model_library(progress.say)
         versions = experiment.versions_here(find_or_build(progress.say), {})
@@ -60,11 +65,11 @@ def carry_out(
 class _Study:
     """Cases by the keys of their runs: equal runs are made once."""
 
-    def __init__(self, ready: list[Ready], folder: Path, versions: dict[str, str], progress: StudyProgress) -> None:
+    def __init__(self, ready: Sequence[Ready], folder: Path, versions: dict[str, str], progress: StudyProgress) -> None:
         self._runs, self._versions, self._progress = folder / RUNS, versions, progress
         self._wanted: dict[str, list[Ready]] = defaultdict(list)
         for one in ready:
-            self._wanted[case.key(one.prepared.plan, versions)].append(one)
+            self._wanted[key_of(one.prepared.plan, versions)].append(one)
 
     def outcomes(self, client: "Client | None") -> Iterator[Outcome]:
         """Those that are there, then the others; without a client a cluster on this machine carries them out."""
@@ -132,7 +137,7 @@ class _Study:
 
     def _outcomes(self, key: str, fresh: bool) -> Iterator[Outcome]:
         for one in self._wanted[key]:
-            outcome = case.outcome(one.case, key, self._runs / key)
+            outcome = outcome_of(one.case, key, self._runs / key)
             self._progress.ended(outcome, fresh)
             yield outcome
 
