@@ -1,6 +1,8 @@
 """A sweep: a scenario at many points, each with the same seeds, and what came out as one table."""
 
-from collections.abc import Sequence
+import io
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
