@@ -126,9 +126,9 @@ def require_comparable(first: tuple[str, Made], second: tuple[str, Made]) -> Non
 def version_notes(first: Run, second: Run) -> list[str]:
     """What else differs, which may be the reason for a difference."""
     found = differences(first.versions, second.versions)
-    return [f"made by different versions: {found[0]}" + (f", and {len(found) - 1} more" if found[1:] else "")] * bool(
-        found
-    )
+    if not found:
+        return []
+    return [f"made by different versions: {found[0]}" + (f", and {len(found) - 1} more" if found[1:] else "")]
 
 
 def what_was_set(sides: Sequence[Made]) -> dict[str, list[str]]:
