@@ -32,7 +32,7 @@ from insitu.vm.kernel import Kernel, find_or_build
 from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
 from scenarios import planner, recording, records
-from scenarios.check import slice_names
+from scenarios.names import slice_names
 from scenarios.plan import Plan
 from scenarios.schema import Payload, Scenario
 
