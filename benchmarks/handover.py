@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.guests import MEMORY_MB, PROGRAMS, PROJECT, SEED
-from benchmarks.network import plan_of
+from benchmarks.guests import MEMORY_MB, PROGRAMS, PROJECT
+from benchmarks.network import SEED, plan_of
 from benchmarks.tables import Row, Table
 from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
