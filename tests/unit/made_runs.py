@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from insitu import provenance
 from insitu.summary import summarise
 from scenarios import plan as plans
 from scenarios.load import load
@@ -33,14 +34,12 @@ def made_run(
         for key in way:
             place = place[key]
         place[last] = value
-    command = ["insitu", "run", str(scenario), *(word for setting in settings for word in ("--set", setting))]
     folder.mkdir(parents=True)
     (folder / "scenario.yaml").write_bytes(scenario.read_bytes())
     (folder / "plan.json").write_bytes(plans.canonical(plan))
     (folder / "summary.json").write_text(json.dumps(summary))
-    (folder / "provenance.json").write_text(
-        json.dumps({"command": command, "versions": dict(versions or {"kernel": "7.3"})})
-    )
+    source = provenance.source(scenario, scenario.read_bytes(), list(settings), [])
+    provenance.write(provenance.of(plan, source, dict(versions or {"kernel": "7.3"}), "vm", []), folder)
     return folder
 
 
