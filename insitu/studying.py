@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from insitu.study.repeat import CarryOut
     from scenarios.plan import Plan
 
-_INPUT, _FAILED, _INTERRUPTED = 2, 3, 130
+_DIFFERS, _INPUT, _FAILED, _INTERRUPTED = 1, 2, 3, 130
 _ENDED_BY_SIGNAL = (129, 143)  # SIGHUP, SIGTERM
 _SEED = click.IntRange(0, 2**31 - 1)
 

@@ -34,11 +34,11 @@ def made_run(
         for key in way:
             place = place[key]
         place[last] = value
+    source = provenance.source(scenario, scenario.read_bytes(), list(settings), [])
     folder.mkdir(parents=True)
     (folder / "scenario.yaml").write_bytes(scenario.read_bytes())
     (folder / "plan.json").write_bytes(plans.canonical(plan))
     (folder / "summary.json").write_text(json.dumps(summary))
-    source = provenance.source(scenario, scenario.read_bytes(), list(settings), [])
     provenance.write(provenance.of(plan, source, dict(versions or {"kernel": "7.3"}), "vm", []), folder)
     return folder
 
