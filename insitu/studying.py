@@ -83,6 +83,7 @@ def repeat(
     from insitu.study import tables
     from insitu.study.cases import Case, prepare
     from insitu.study.folder import write_whole
+    from insitu.study.sweep import Sweep, write_table
 
     with _one_line_errors():
         case = Case(file, tuple(settings), seed)
@@ -94,6 +95,7 @@ def repeat(
             goal = None if within is None else repeating.Goal(within, max(most, n))
             found = repeating.repeat(case, n, carry_out, len(os.sched_getaffinity(0)), of_interest, goal)
             width = within or repeating.WITHIN
+            write_table(Sweep(name, [{}], len(found.outcomes), found.outcomes), folder)
             write_whole(folder / "report.html", repetition_page.render(name, case, found, of_interest, width).encode())
     if as_json:
         content = repeating.as_json(found, of_interest, width)
@@ -164,6 +166,7 @@ def compare(
     for comparison in comparisons:
         for compared in comparison.decided:
             click.echo(comparing.sentence(comparison, compared))
+    click.echo(comparing.method(comparisons))
     click.echo(f"report: {folder / 'report.html'}")
 
 

@@ -119,11 +119,8 @@ def _values(found: Comparison, compared: Compared) -> Markup:
     factor, unit = _scale(compared)
     seeds = [str(seed) for seed in compared.seeds]
     traces = [
-        dots(seeds, [factor * value for value in values], name, colour)
-        for name, values, colour in (
-            (found.first, compared.first, COLOURS[0]),
-            (found.second, compared.second, COLOURS[1]),
-        )
+        dots(seeds, [factor * value for value in compared.first], found.first, COLOURS[0], "circle-open"),
+        dots(seeds, [factor * value for value in compared.second], found.second, COLOURS[1]),
     ]
     layout = {
         "xaxis": axis("seed", type="category"),

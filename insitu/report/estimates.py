@@ -27,7 +27,7 @@ def band(mean: float, interval: Interval | None) -> list[dict[str, Any]]:
     return [{**across, **behind, "line": {"width": 0}}, line]
 
 
-def dots(seeds: list[str], values: list[float], name: str, colour: str) -> dict[str, Any]:
+def dots(seeds: list[str], values: list[float], name: str, colour: str, symbol: str = "circle") -> dict[str, Any]:
     """A trace: the value of each run by its seed."""
     return {
         "type": "scatter",
@@ -35,6 +35,6 @@ def dots(seeds: list[str], values: list[float], name: str, colour: str) -> dict[
         "x": seeds,
         "y": values,
         "name": name,
-        "marker": {"color": colour, "size": 9},
+        "marker": {"color": colour, "symbol": symbol, "size": 8 if symbol == "circle" else 12, "line": {"width": 2}},
         "hovertemplate": f"{name}, seed %{{x}}: %{{y:.4g}}<extra></extra>",
     }
