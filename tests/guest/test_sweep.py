@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,3 +106,65 @@ def test_a_sweep_of_40_runs_interrupted_twice_and_with_a_worker_killed_gives_the
     assert table["requests.deadline (ms)"].to_list() == ([50.0] * 10 + [100.0] * 10) * 2
     assert table["digest"].n_unique() > 20, "seeds differ"
     assert (broken / "table.parquet").read_bytes() == (whole / "table.parquet").read_bytes()
+
+
+SMALLEST = """\
+class Smallest:
+    def choose(self, candidates, question):
+        return min(candidates, key=lambda candidate: candidate.bytes)
+"""
+OWN = """\
+name: own
+duration: 1 s
+network: {gnbs: [{name: square}]}
+libraries: {central: {models: ./models}}
+devices: [{name: phone, at: square, infer: 5/s}]
+situations: [{time: 0.3 s.., model: digits@night}, {model: digits}]
+policies: {compression: 'smallest:Smallest'}
+"""
+
+
+@contextmanager
+def dask_cluster(folder: Path, cache: Path) -> Iterator[str]:
+    """A scheduler and a worker in a folder and with a cache of their own; gives the scheduler's address."""
+    file, dask = folder / "scheduler.json", (sys.executable, "-m", "dask")
+    here = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
+    commands = ((*dask, "scheduler", "--port", "0", *here), (*dask, "worker", "--nthreads", "1", *here))
+    environment = os.environ | {"INSITU_CACHE": str(cache)}
+    with open(folder / "log", "wb") as log:
+        processes = [subprocess.Popen(c, cwd=folder, env=environment, stdout=log, stderr=log) for c in commands]
+    try:
+        wait_for(file.exists)
+        yield json.loads(file.read_text())["address"]
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def test_workers_elsewhere_get_all_that_a_run_needs_and_send_its_folder_back(
+    kernel: Kernel, library: Path, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    (there / "cache").mkdir(parents=True)
+    for made in kernel.path.parent.parent.glob("kernel-*"):
+        (there / "cache" / made.name).symlink_to(made)
+    shutil.copytree(library, here / "models")
+    (here / "own.yaml").write_text(OWN)
+    (here / "smallest.py").write_text(SMALLEST)
+    with dask_cluster(there, there / "cache") as address:
+        where = ("--scheduler", address, "--out", str(tmp_path / "study"))
+        command = [*INSITU, "sweep", str(here / "own.yaml"), "--grid", "devices.phone.count=1", "--seeds", "1", *where]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr + (there / "log").read_text()
+    (run,) = (tmp_path / "study" / "runs").iterdir()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["verdict"]["status"] == "VALID" and summary["downloads"]["completed"] == 1
+    assert (run / "policies" / "smallest.py").read_text() == SMALLEST
+    assert (run / "events.parquet").exists() and (run / "logs" / "guest.log").exists()
+    alone = json.loads((run / "provenance.json").read_text())["command"]
+    again = subprocess.run(
+        [*INSITU, *alone[1:], "--json", "--out", str(tmp_path / "again")], capture_output=True, check=False
+    )
+    assert json.loads(again.stdout)["digest"] == summary["digest"], "the same bits as a run of this machine's"
