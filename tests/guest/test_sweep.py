@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -22,6 +23,7 @@ SHORT = ("--set", "duration=1 s", "--set", "situations.1.time=0.3 s..")
 FORTY = (
     *SHORT, "--grid", "devices.phone.count=1,2", "--grid", "requests.deadline=50 ms,100 ms", "--seeds", "10"
 )  # fmt: skip
+DOCS = PROJECT / "docs" / "policies.md"
 INSITU = (sys.executable, "-m", "insitu.cli")
 
 
@@ -108,11 +110,6 @@ def test_a_sweep_of_40_runs_interrupted_twice_and_with_a_worker_killed_gives_the
     assert (broken / "table.parquet").read_bytes() == (whole / "table.parquet").read_bytes()
 
 
-SMALLEST = """\
-class Smallest:
-    def choose(self, candidates, question):
-        return min(candidates, key=lambda candidate: candidate.bytes)
-"""
 OWN = """\
 name: own
 duration: 1 s
@@ -120,7 +117,7 @@ network: {gnbs: [{name: square}]}
 libraries: {central: {models: ./models}}
 devices: [{name: phone, at: square, infer: 5/s}]
 situations: [{time: 0.3 s.., model: digits@night}, {model: digits}]
-policies: {compression: 'smallest:Smallest'}
+policies: {compression: 'polite:Least'}
 """
 
 
@@ -152,7 +149,8 @@ def test_workers_elsewhere_get_all_that_a_run_needs_and_send_its_folder_back(
         (there / "cache" / made.name).symlink_to(made)
     shutil.copytree(library, here / "models")
     (here / "own.yaml").write_text(OWN)
-    (here / "smallest.py").write_text(SMALLEST)
+    policies = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)[0]
+    (here / "polite.py").write_text(policies)
     with dask_cluster(there, there / "cache") as address:
         where = ("--scheduler", address, "--out", str(tmp_path / "study"))
         command = [*INSITU, "sweep", str(here / "own.yaml"), "--grid", "devices.phone.count=1", "--seeds", "1", *where]
@@ -161,7 +159,7 @@ def test_workers_elsewhere_get_all_that_a_run_needs_and_send_its_folder_back(
     (run,) = (tmp_path / "study" / "runs").iterdir()
     summary = json.loads((run / "summary.json").read_text())
     assert summary["verdict"]["status"] == "VALID" and summary["downloads"]["completed"] == 1
-    assert (run / "policies" / "smallest.py").read_text() == SMALLEST
+    assert (run / "policies" / "polite.py").read_text() == policies
     assert (run / "events.parquet").exists() and (run / "logs" / "guest.log").exists()
     alone = json.loads((run / "provenance.json").read_text())["command"]
     again = subprocess.run(
