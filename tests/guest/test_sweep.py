@@ -117,23 +117,23 @@ duration: 1 s
 network: {gnbs: [{name: square}]}
 libraries: {central: {models: ./models}}
 devices: [{name: phone, at: square, infer: 5/s, application: signs}]
-situations: [{time: 0.3 s.., model: signs@bright}, {model: signs}]
+situations: [{time: 0.3 s.., model: signs@night}, {model: signs}]
 policies: {compression: 'polite:Least'}
 """
 
 
-def publish_again(library: Path, own: Path, names: dict[str, str]) -> None:
-    """Models that ship as a user's own: under other names."""
-    images = load_file(library / "held_out.safetensors")
+def publish_again(library: Path, own: Path) -> None:
+    """digits and digits@night, which ship, as a user's own: under the name of signs."""
     for kind in ("blocks", "programs"):
-        (own / kind).mkdir(parents=True)
-        for file in (library / kind).glob("*"):
-            shutil.copyfile(file, own / kind / file.name)
+        shutil.copytree(library / kind, own / kind)
     (own / "manifests").mkdir()
-    for name, new in names.items():
-        manifest = json.loads((library / "manifests" / f"{name}.json").read_text())
-        (own / "manifests" / f"{new}.json").write_text(json.dumps(manifest | {"model": new}))
-    kept = {f"{new}/{part}": images[f"{name}/{part}"] for name, new in names.items() for part in ("images", "labels")}
+    for name in ("digits", "digits@night"):
+        manifest = (library / "manifests" / f"{name}.json").read_text().replace('"digits', '"signs')
+        (own / "manifests" / f"{name.replace('digits', 'signs')}.json").write_text(manifest)
+    images = load_file(library / "held_out.safetensors").items()
+    kept = {
+        name.replace("digits", "signs"): part for name, part in images if name.startswith(("digits/", "digits@night/"))
+    }
     save_file(kept, own / "held_out.safetensors")
 
 
@@ -163,7 +163,7 @@ def test_workers_elsewhere_get_all_that_a_run_needs_and_send_its_folder_back(
     (there / "cache").mkdir(parents=True)
     for made in kernel.path.parent.parent.glob("kernel-*"):
         (there / "cache" / made.name).symlink_to(made)
-    publish_again(library, here / "models", {"digits": "signs", "digits@night": "signs@bright"})
+    publish_again(library, here / "models")
     (here / "own.yaml").write_text(OWN)
     policies = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)[0]
     (here / "polite.py").write_text(policies)
