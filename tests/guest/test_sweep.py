@@ -124,8 +124,7 @@ policies: {compression: 'polite:Least'}
 
 def publish_again(library: Path, own: Path) -> None:
     """digits and digits@night, which ship, as a user's own: under the name of signs."""
-    for kind in ("blocks", "programs"):
-        shutil.copytree(library / kind, own / kind)
+    shutil.copytree(library / "blocks", own / "blocks")
     (own / "manifests").mkdir()
     for name in ("digits", "digits@night"):
         manifest = (library / "manifests" / f"{name}.json").read_text().replace('"digits', '"signs')
