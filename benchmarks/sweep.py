@@ -32,7 +32,8 @@ def by_hand(file: Path, runs: int, out: Path) -> float:
         subprocess.Popen(["sh", "-c", " && ".join(commands[core::cores])], cwd=PROJECT, stdout=subprocess.DEVNULL)
         for core in range(cores)
     ]
-    if any([shell.wait() for shell in shells]):
+    statuses = [shell.wait() for shell in shells]
+    if any(statuses):
         raise RuntimeError("insitu run failed")
     return time.monotonic() - began
 
