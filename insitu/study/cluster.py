@@ -108,10 +108,10 @@ class _Study:
         crew = _Crew(client, self._progress)
         try:
             for future in as_completed(list(futures), loop=client.loop):
-                crew.look()
                 key = futures.pop(future)
                 self._keep(key, future)
                 future.release()
+                crew.look()
                 yield from self._outcomes(key, fresh=True)
         finally:
             client.cancel(list(futures))
@@ -168,7 +168,8 @@ class _Crew:
 def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
     """A worker a core, each a process with one thread. They listen on loopback alone, and answer nobody else's certificate.
 
-    Raises ClusterError."""
+    Raises ClusterError.
+    """
     import dask
     from distributed import Client, LocalCluster, Security
 
@@ -185,9 +186,8 @@ def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
                 host="127.0.0.1",
                 security=Security.temporary(),
                 dashboard_address=None,
-                scheduler_kwargs={
-                    "dashboard_address": "127.0.0.1:0"
-                },  # its HTTP server is always there: with no routes
+                # Its HTTP server is always there: with no routes
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
                 memory_limit=0,
                 local_directory=scratch,
                 preload=["insitu.study.worker"],
@@ -216,6 +216,7 @@ def _connected(scheduler: str) -> Iterator["Client"]:
     """Raises ClusterError."""
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it has to say is said in a line
     try:
         client = Client(scheduler, timeout=_FIND_LIMIT_S, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:
