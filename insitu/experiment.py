@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
@@ -81,7 +81,9 @@ def shipped() -> dict[str, list[str]]:
     return {manifest.model: [variant.name for variant in elastic(manifest)] for manifest in manifests}
 
 
+@lru_cache(8)  # a study asks for each of its runs
 def published_models(library: Path) -> planner.Published:
+    """What a plan has to know of a library, which lies in the cache: its content does not change."""
     manifests = {file: Manifest.load(file) for file in sorted((library / "manifests").glob("*.json"))}
     models = {manifest.model: _sha256(file) for file, manifest in manifests.items()}
     sizes = {manifest.model: max(variant.bytes for variant in elastic(manifest)) for manifest in manifests.values()}
