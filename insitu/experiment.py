@@ -1,10 +1,7 @@
 """The host's side of a run: scenario -> plan -> machine -> run folder."""
 
-import compileall
 import hashlib
 import json
-import os
-import platform
 import shutil
 import sys
 import time
@@ -12,7 +9,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -22,7 +19,7 @@ from edge_nodes.models import numerics
 from edge_nodes.models.manifest import Manifest
 from edge_nodes.publication import shipping
 from edge_nodes.tiers import payloads
-from insitu import cache, fidelity, own_library, remains, ryu_environment
+from insitu import cache, fidelity, own_library, program, provenance, remains, ryu_environment
 from insitu.native import machine as native
 from insitu.native import probe
 from insitu.summary import Summary, summarise
@@ -38,8 +35,6 @@ from scenarios.schema import Payload, Scenario
 
 PATTERN = "digits"  # whose blocks and variants an elastic payload has
 WALL_LIMIT_S = 1800.0
-PROJECT = Path(__file__).resolve().parent.parent
-PACKAGES = ("insitu", "topology", "linux", "controller", "edge_nodes", "scenarios")
 
 
 class RunFailed(Exception):
@@ -110,6 +105,16 @@ def payload_manifests(scenario: Scenario, library: Path) -> dict[str, Path]:
     return {name: file(name, payload) for name, payload in scenario.payloads.items()}
 
 
+class Prepared(NamedTuple):
+    """All that a run is made of, besides the guest, insitu itself and the models that ship; it can be sent to another machine."""
+
+    plan: Plan
+    source: provenance.Source
+    scenario: bytes  # the file's
+    policies: dict[str, bytes]  # the modules of the user's own policies
+    payloads: dict[str, bytes]  # their manifests
+
+
 def run(
     scenario: Scenario,
     file: Path,
@@ -125,44 +130,89 @@ def run(
 
     Raises FolderTaken, UnfitHost, BrokenLibrary, KernelError or RunFailed. Ctrl-C or SIGTERM leaves nothing.
     """
-    target = _target(out, f"{scenario.name}-{seed}")
+    target = free_folder(out, f"{scenario.name}-{seed}")
     with cleaning_up_on_signals():
         datapath = probe.require_fit(len(slice_names(scenario))) if on == "host" else "system"
         if datapath == "netdev":
             report("this host's kernel has no Open vSwitch: its userspace datapath carries the packets, and adds delay")
-        library = model_library(report)
-        if own := scenario.libraries.central.models:
-            library = own_library.joined(library, own.folder)
+        library = library_of(scenario, report)
         kernel = find_or_build(report) if on == "vm" else None
-        manifests = payload_manifests(scenario, library)
-        published = published_models(library)
-        models = published.models | {name: _sha256(file) for name, file in manifests.items()}
-        plan = planner.decide(scenario, seed, published._replace(models=models), clock)
-        plan = replace(plan, machine=replace(plan.machine, datapath=datapath))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with remains.temporary_folder(target.parent, f".{target.name}.") as folder:
-            folder.chmod(0o755)
-            try:
-                shutil.copyfile(file, folder / "scenario.yaml")
-                write_plan(plan, scenario, folder)
-                (folder / "payloads").mkdir()
-                for name, manifest in manifests.items():
-                    shutil.copyfile(manifest, folder / "payloads" / f"{name}.json")
-                summary = _run(plan, kernel, library, folder, progress, list(command))
-            except (machine.MachineError, RunFailed) as error:
-                (folder / "FAILED").write_text(f"{error}\n")
-                folder.rename(target)
-                raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
+        prepared = prepare(scenario, file, seed, library, clock)
+        plan = replace(prepared.plan, machine=replace(prepared.plan.machine, datapath=datapath))
+        return carry_out(prepared._replace(plan=plan), library, kernel, target, progress, command=command)
+
+
+def library_of(scenario: Scenario, report: Callable[[str], None] = lambda _: None) -> Path:
+    """The models that ship, with the scenario's own. Raises BrokenLibrary, DamagedLibrary, OSError."""
+    library = model_library(report)
+    own = scenario.libraries.central.models
+    return own_library.joined(library, own.folder) if own else library
+
+
+def prepare(
+    scenario: Scenario, file: Path, seed: int, library: Path, clock: Literal["virtual", "real"] = "virtual"
+) -> Prepared:
+    """Decides everything, and reads what it needs of files beside the scenario's `file`. Raises OSError."""
+    manifests = payload_manifests(scenario, library)
+    published = published_models(library)
+    models = published.models | {name: _sha256(manifest) for name, manifest in manifests.items()}
+    content = file.read_bytes()
+    expected = [expectation.text for expectation in scenario.expect]
+    return Prepared(
+        planner.decide(scenario, seed, published._replace(models=models), clock),
+        provenance.source(file, content, list(scenario.settings), expected),
+        content,
+        own_policies(scenario),
+        {name: manifest.read_bytes() for name, manifest in manifests.items()},
+    )
+
+
+def carry_out(
+    prepared: Prepared,
+    library: Path,
+    kernel: Kernel | None,
+    target: Path,
+    progress: Callable[[Progress], None] = lambda _: None,
+    on_poll: Callable[[], None] = lambda: None,
+    command: Iterable[str] = (),
+) -> Result:
+    """Runs what is prepared, on this host without a kernel, and leaves its folder as `target`.
+
+    What `on_poll` raises, which is called about 20 times a second, ends the run and leaves nothing. Raises RunFailed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with remains.temporary_folder(target.parent, f".{target.name}.") as folder:
+        folder.chmod(0o755)
+        try:
+            _write_inputs(prepared, folder)
+            summary = _run(prepared, kernel, library, folder, progress, on_poll, list(command))
+        except (machine.MachineError, RunFailed) as error:
+            (folder / "FAILED").write_text(f"{error}\n")
             folder.rename(target)
-        return Result(target, summary)
+            raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
+        folder.rename(target)
+    return Result(target, summary)
 
 
-def write_plan(plan: Plan, scenario: Scenario, folder: Path) -> None:
+def _write_inputs(prepared: Prepared, folder: Path) -> None:
+    (folder / "scenario.yaml").write_bytes(prepared.scenario)
+    write_plan(prepared.plan, prepared.policies, folder)
+    (folder / "payloads").mkdir()
+    for name, manifest in prepared.payloads.items():
+        (folder / "payloads" / f"{name}.json").write_bytes(manifest)
+
+
+def write_plan(plan: Plan, policies: dict[str, bytes], folder: Path) -> None:
     """The plan, and beside it the modules that the scenario's own policies come from."""
     (folder / "plan.json").write_bytes(plans.canonical(plan))
     (folder / plans.OWN_POLICIES).mkdir()
-    for file in scenario.policies.files:
-        shutil.copyfile(file, folder / plans.OWN_POLICIES / file.name)
+    for name, module in policies.items():
+        (folder / plans.OWN_POLICIES / name).write_bytes(module)
+
+
+def own_policies(scenario: Scenario) -> dict[str, bytes]:
+    """The modules that the scenario's own policies come from, by their names."""
+    return {module.name: module.read_bytes() for module in scenario.policies.files}
 
 
 def summarise_again(folder: Path) -> Summary:
@@ -195,7 +245,7 @@ def plan_alone(scenario: Scenario) -> Plan:
     return planner.decide(scenario, 0, planner.Published({}, ""))
 
 
-def _target(out: Path | None, name: str) -> Path:
+def free_folder(out: Path | None, name: str) -> Path:
     """Where the run's folder will be; without `out` the first free runs/<name>[-n]."""
     if out is None:
         choices = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
@@ -206,16 +256,17 @@ def _target(out: Path | None, name: str) -> Path:
 
 
 def _run(
-    plan: Plan,
+    prepared: Prepared,
     kernel: Kernel | None,
     library: Path,
     folder: Path,
     progress: Callable[[Progress], None],
+    on_poll: Callable[[], None],
     command: list[str],
 ) -> Summary:
     """Runs the guest and makes its folder whole. Raises MachineError or RunFailed."""
-    began = time.monotonic()
-    follower = _Follower(folder / "progress", progress, plan.machine.clock == "real")
+    plan, began = prepared.plan, time.monotonic()
+    follower = _Follower(folder / "progress", progress, on_poll, plan.machine.clock == "real")
     failure = _run_guest(plan, kernel, library, folder, follower)
     progress(Progress("summary", 0))
     try:
@@ -226,46 +277,12 @@ def _run(
             raise RunFailed(failure, folder) from None
         events, lost = [], str(error)
     summary = summarise(plan, events, failure or lost, time.monotonic() - began)
-    _write_results(plan, kernel, folder, command, events, summary)
+    _write_results(prepared, kernel, folder, command, events, summary)
     if not lost:
         shutil.rmtree(folder / "events")
     for name in ("progress", "failure"):
         (folder / name).unlink(missing_ok=True)
     return summary
-
-
-def _base_python() -> str:
-    """The interpreter that the environment was made from: its own link would read where the environment is."""
-    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
-
-
-def _guest_path() -> str:
-    """Where the guest's Python finds modules: ours, the environment's, the system's; `-S` keeps it from looking for more."""
-    here = Path(sys.prefix)
-    site = [Path(p) for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
-    ours = [str(Path("/run/python") / p.relative_to(here)) for p in site if p.is_relative_to(here)]
-    return ":".join(["/run/project", *ours, *(str(p) for p in site if not p.is_relative_to(here))])
-
-
-def _guest_program() -> Path:
-    """A copy of the packages, compiled under the name that it has in the guest.
-
-    Python keeps the names of a module's folder and file in memory, and what lies where in memory decides the order of its sets.
-    So neither the checkout's path nor other files in it may be seen.
-    """
-    sources = [file for package in PACKAGES for file in sorted((PROJECT / package).rglob("*.py"))]
-    key = hashlib.sha256(platform.python_version().encode())
-    for file in sources:
-        key.update(f"{file.relative_to(PROJECT)} {_sha256(file)}".encode())
-
-    def copy(folder: Path) -> None:
-        for file in sources:
-            target = folder / file.relative_to(PROJECT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        compileall.compile_dir(folder, quiet=2, stripdir=str(folder), prependdir="/run/project")
-
-    return cache.cached("program", key.hexdigest()[:16], copy)
 
 
 def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, follower: "_Follower") -> str | None:
@@ -275,18 +292,18 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
         guest = machine.Machine(kernel, plan.seed, plan.machine.clock, plan.machine.memory_mb)
         run_in_machine = partial(machine.run, guest)
     status = run_in_machine(
-        [_base_python(), "-S", "-m", "insitu.guest", "/run/out", "/run/library"],
+        [program.python(), "-S", "-m", "insitu.guest", "/run/out", "/run/library"],
         folder,
         wall_limit_s=WALL_LIMIT_S,
         cwd=PurePath("/run/project"),
         env={
             **numerics.ENVIRONMENT,
-            "PYTHONPATH": _guest_path(),
+            "PYTHONPATH": program.module_path(),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PATH": machine.SYSTEM_PATH,
         },
         mounts={
-            "project": _guest_program(),
+            "project": program.folder(),
             "python": Path(sys.prefix),
             "library": library,
             **ryu_environment.mounts(plan.controller),
@@ -300,7 +317,7 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
 
 
 def _write_results(
-    plan: Plan,
+    prepared: Prepared,
     kernel: Kernel | None,
     folder: Path,
     command: list[str],
@@ -311,18 +328,23 @@ def _write_results(
 
     table.write(events, folder / "events.parquet")
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (folder / "provenance.json").write_text(json.dumps(_provenance(plan, kernel, command), indent=2) + "\n")
+    plan = prepared.plan
+    here = versions_here(kernel, plan.models) | _ryu(plan)
+    provenance.write(provenance.of(plan, prepared.source, here, "vm" if kernel else "host", command), folder)
 
 
 class _Follower:
     """Reads what the guest appends to its progress file; with `watching`, looks at the CPU when a second has passed."""
 
-    def __init__(self, file: Path, progress: Callable[[Progress], None], watching: bool) -> None:
-        self._file, self._progress, self._watching, self._seen = file, progress, watching, 0
+    def __init__(
+        self, file: Path, progress: Callable[[Progress], None], on_poll: Callable[[], None], watching: bool
+    ) -> None:
+        self._file, self._progress, self._on_poll, self._watching, self._seen = file, progress, on_poll, watching, 0
         self._cpu: fidelity.IdleCpu | None = None
 
     def poll(self, cpu: int | None) -> None:
         """`cpu` is the guest's; None stands for all of this machine."""
+        self._on_poll()
         if "insitu.table" not in sys.modules:
             import insitu.table  # noqa: F401 - takes 0.3 s, for which there is time while the guest boots
         lines = self._file.read_text().splitlines() if self._file.exists() else []
@@ -346,16 +368,9 @@ def _state(line: str) -> Progress:
     return Progress("run", int(second)) if phase == "at" else Progress(phase, 0)
 
 
-def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[str, Any]:
-    return {
-        "command": command,
-        "plan": plans.digest(plan),
-        "plan_format": plan.format,
-        "on": "vm" if kernel else "host",
-        "datapath": plan.machine.datapath,
-        "versions": versions(kernel, _guest_program().name.rpartition("-")[2], plan.models) | _ryu(plan),
-        "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.platform()},
-    }
+def versions_here(kernel: Kernel | None, models: dict[str, str]) -> dict[str, str]:
+    """The versions of everything that a run on this machine can depend on; `models` are its plan's."""
+    return versions(kernel, program.key(), models)
 
 
 def _ryu(plan: Plan) -> dict[str, str]:
@@ -363,4 +378,4 @@ def _ryu(plan: Plan) -> dict[str, str]:
 
 
 def _sha256(file: Path) -> str:
-    return "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+    return provenance.sha256(file.read_bytes())
