@@ -36,9 +36,12 @@ def accuracy_section(run: Run) -> Markup:
     y = {"title": {"text": "share [%]"}, "range": [max(0, least // 10 * 10 - 5), 102]}  # type: ignore[operator]
     traces: list[dict[str, Any]] = []
     if 1 < len(groups) <= _MOST_LINES:
-        traces += [_line(name, part, COLOURS[n], "solid", 1.3) for n, (name, part) in enumerate(sorted(groups.items()))]
-    traces.append(_line("all devices", overall, INK, "solid", 2.6))
-    traces.append(_line("runs the model that fits", overall, INK, "dot", 1.4, "fits"))
+        traces += [
+            _line(name, part, run.duration_s, COLOURS[n], "solid", 1.3)
+            for n, (name, part) in enumerate(sorted(groups.items()))
+        ]
+    traces.append(_line("all devices", overall, run.duration_s, INK, "solid", 2.6))
+    traces.append(_line("runs the model that fits", overall, run.duration_s, INK, "dot", 1.4, "fits"))
     told = f"Share of right inferences {every}; dotted, the share of inferences by the model that fits the situation."
     pictures = [figure([*traces, *marks.strip(found)], marks.layout(run, found, y, _HEIGHT), told, _HEIGHT)]
     if len(groups) > _MOST_LINES:
@@ -55,11 +58,14 @@ def _means(seen: pl.DataFrame, by: list[str]) -> pl.DataFrame:
 
 
 def _line(
-    name: str, part: pl.DataFrame, colour: str, dash: str, width: float, column: str = "correct"
+    name: str, part: pl.DataFrame, end_s: float, colour: str, dash: str, width: float, column: str = "correct"
 ) -> dict[str, Any]:
+    """Steps, the last until the run's end."""
+    x, y = part["bin"].round(3).to_list(), part[column].round(2).to_list()
     return {
-        "type": "scatter", "mode": "lines", "name": name, "x": part["bin"].round(3).to_list(), "y": part[column].round(2).to_list(),
-        "customdata": part["number"].to_list(), "line": {"color": colour, "dash": dash, "width": width, "shape": "hv"},
+        "type": "scatter", "mode": "lines", "name": name, "x": [*x, end_s], "y": [*y, y[-1]],
+        "customdata": [*part["number"], part["number"][-1]],
+        "line": {"color": colour, "dash": dash, "width": width, "shape": "hv"},
         "hovertemplate": "from %{x:g} s: %{y:.1f} % of %{customdata} inferences<extra>" + name + "</extra>",
     }  # fmt: skip
 
@@ -69,7 +75,8 @@ def _map(run: Run, groups: dict[str, pl.DataFrame], found: list[marks.Mark], eve
     bins = sorted({t for part in groups.values() for t in part["bin"]})
     values = {name: dict(part.select("bin", "correct").iter_rows()) for name, part in groups.items()}
     map_of = {
-        "type": "heatmap", "y": sorted(values), "x": [round(t, 3) for t in bins], "colorscale": SCALE, "zmin": 0, "zmax": 100, "ygap": 1,
+        "type": "heatmap", "y": sorted(values), "x": [round(t, 3) for t in bins],
+        "colorscale": SCALE, "zmin": 0, "zmax": 100, "ygap": 1,
         "z": [[None if (v := values[name].get(t)) is None else round(v, 1) for t in bins] for name in sorted(values)],
         "colorbar": {"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0}, "showlegend": False,
         "hovertemplate": "<b>%{y}</b><br>from %{x:g} s: %{z:.1f} %<extra></extra>",

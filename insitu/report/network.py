@@ -56,7 +56,7 @@ def _groups(plan: Plan) -> dict[tuple[str, str], list[str]]:
 
 def _places(plan: Plan, groups: dict[tuple[str, str], list[str]]) -> dict[str, Place]:
     """Where each node is drawn: a row for each group of devices, and everything above them in the middle of what hangs off it."""
-    roles = {switch.name: switch.role for switch in plan.switches} | {host.name: host.role for host in plan.hosts}
+    roles = _roles(plan)
     order = {"core": 0, "region": 1, "gnb": 2, "cell": 3}
     above: dict[str, str] = {}  # a switch or library -> the switch that it hangs off
     for link in plan.links:
@@ -83,6 +83,11 @@ def _places(plan: Plan, groups: dict[tuple[str, str], list[str]]) -> dict[str, P
             y = height[above[host.name]]
             places[host.name] = (x + (0.18 if beside else 0), y + (0.9 if host.role == "nef" else beside))
     return places | {name: (5.0, y) for name, y in rows.items()}
+
+
+def _roles(plan: Plan) -> dict[str, str]:
+    of_switches: dict[str, str] = {switch.name: switch.role for switch in plan.switches}
+    return of_switches | {host.name: host.role for host in plan.hosts}
 
 
 def _cells_in_order(plan: Plan, above: dict[str, str]) -> list[str]:
@@ -112,8 +117,8 @@ def _links(run: Run, places: dict[str, Place]) -> list[dict[str, Any]]:
         name = f"{100 * part // _PARTS}–{100 * (part + 1) // _PARTS} %"
         line = {"color": f"@scale{part}", "width": 2 + 1.1 * part}
         traces.append(
-            {"type": "scatter", "mode": "lines", "x": x or [None], "y": y or [None], "name": name, "line": line, "hoverinfo": "skip",
-             "showlegend": True, "legendrank": part}
+            {"type": "scatter", "mode": "lines", "x": x or [None], "y": y or [None], "name": name, "line": line,
+             "hoverinfo": "skip", "showlegend": True, "legendrank": part}
         )  # fmt: skip
     middles = [_path(link, places) for link in drawn]
     points = [
@@ -189,9 +194,9 @@ def _faults(plan: Plan, places: dict[str, Place]) -> list[dict[str, Any]]:
 
 def _nodes(plan: Plan, places: dict[str, Place]) -> list[dict[str, Any]]:
     roles: dict[str, list[str]] = defaultdict(list)
-    for node in (*plan.switches, *plan.hosts):
-        if node.role in _LOOK:
-            roles[node.role].append(node.name)
+    for name, role in _roles(plan).items():
+        if role in _LOOK:
+            roles[role].append(name)
     labelled = {"central", "nef", "core", "region", "gnb"}
     traces = []
     for role, names in roles.items():
@@ -225,7 +230,7 @@ def _devices(groups: dict[tuple[str, str], list[str]], places: dict[str, Place],
         texts.append(f"<b>{name}</b>: {len(hosts)} in {cell}<br>downloads: {became}<br>slowest {milliseconds(worst)}")
     return {
         "type": "scatter", "mode": "markers+text", "showlegend": False, "x": [x for x, _ in at], "y": [y for _, y in at],
-        "marker": {"symbol": "circle", "color": "@sky", "size": [min(24, 7 + 1.5 * len(hosts) ** 0.5) for hosts in groups.values()]},
+        "marker": {"color": "@sky", "size": [min(24, 7 + 1.5 * len(hosts) ** 0.5) for hosts in groups.values()]},
         "text": [f"  {name} ×{len(hosts)}" if len(hosts) > 1 else f"  {name}" for (name, _), hosts in groups.items()],
         "textposition": "middle right", "textfont": {"size": 11}, "customdata": texts,
         "hovertemplate": "%{customdata}<extra></extra>",

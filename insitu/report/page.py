@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import msgspec
 from markupsafe import Markup
 
-COLOURS = ("@blue", "@orange", "@green", "@pink", "@sky", "@brown", "@grey")  # of series; Okabe and Ito's, for all eyes
+COLOURS = ("@blue", "@orange", "@green", "@pink", "@brown", "@grey", "@sky")  # of series; Okabe and Ito's, for all eyes
 GOOD, BAD, WARN, QUIET, INK = "@green", "@bad", "@orange", "@grey", "@ink"
-SCALE = [[0, "@scale0"], [0.25, "@scale1"], [0.5, "@scale2"], [0.75, "@scale3"], [1, "@scale4"]]  # from little to much
+SCALE = [[0, "@panel"], [0.25, "@scale1"], [0.5, "@scale2"], [0.75, "@scale3"], [1, "@scale4"]]  # from little to much
 
 _PAGE = Markup("""<!doctype html>
 <html lang="en">

@@ -1,4 +1,4 @@
-"""What a report is made of: a run's folder, read, and what its pictures share. Times in pictures are seconds since the run's start."""
+"""What a report is made of: a run's folder, read, and what its pictures share. Pictures have seconds since the run's start."""
 
 import json
 import math
@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 import polars as pl
 
-from insitu.experiment import NoRun
+from insitu import provenance
+from insitu.experiment import NoRun, no_run
+from insitu.provenance import Provenance
 from scenarios import plan as plans
 from scenarios.plan import Plan
 
@@ -24,7 +26,7 @@ class Run(NamedTuple):
     plan: Plan
     events: pl.DataFrame
     summary: dict[str, Any]
-    provenance: dict[str, Any]
+    provenance: Provenance
 
     def of(self, *kinds: str) -> pl.DataFrame:
         """The events of some kinds, in the order of time."""
@@ -46,11 +48,10 @@ def read(folder: Path) -> Run:
         events.select("t", "kind", "node")
         file = folder / "summary.json"
         summary = json.loads(file.read_text())
-        file = folder / "provenance.json"
-        return Run(folder, plan, events, summary, json.loads(file.read_text()))
+        file = folder / provenance.FILE
+        return Run(folder, plan, events, summary, provenance.read(folder))
     except (FileNotFoundError, NotADirectoryError):
-        failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
-        raise NoRun(f"{folder}: no {file.name}: {failed}") from None
+        raise no_run(folder, file.name) from None
     except (OSError, ValueError, msgspec.DecodeError, pl.exceptions.PolarsError) as error:
         raise NoRun(f"{file}: {str(error).partition(chr(10))[0]}") from None
 
@@ -66,7 +67,7 @@ def bin_ns(run: Run, most: int) -> int:
     step = run.plan.sample_interval_ns
     if least <= step:
         return step
-    power = 10 ** math.floor(math.log10(least / step))
+    power: int = 10 ** math.floor(math.log10(least / step))
     return next(step * power * n for n in (*_STEPS, 10) if step * power * n >= least)
 
 

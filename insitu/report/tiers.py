@@ -15,67 +15,47 @@ _DECISIONS = {"granted": "@blue", "reduced": WARN, "refused": BAD}
 
 
 def tiers_section(run: Run) -> Markup:
-    tiers = {library.host: library.tier for library in run.plan.libraries}
-    served = run.of("served").select("node", "bytes", "hit")
-    pulled = run.of("pulled").group_by("node").agg(pl.col("bytes").sum().alias("pulled"))
-    by_library = (
-        served.group_by("node")
-        .agg(
-            pl.len().alias("objects"),
-            pl.col("hit").sum().alias("hits"),
-            pl.col("bytes").sum(),
-            pl.col("bytes").filter("hit").sum().alias("from_cache"),
-        )
-        .join(pulled, on="node", how="full", coalesce=True)
-        .fill_null(0)
-    )
-    if by_library.is_empty():
+    libraries = _libraries(run)
+    if libraries.is_empty():
         return section("Libraries", note="No library served anything.")
-    by_library = by_library.with_columns(tier=pl.col("node").replace_strict(tiers, default="")).sort("node")
-    by_tier = by_library.group_by("tier").agg(pl.exclude("node", "tier").sum(), pl.len().alias("libraries"))
-    rows = sorted(by_tier.iter_rows(named=True), key=lambda row: _TIERS.index(row["tier"]))
+    tiers = libraries.group_by("tier").agg(pl.exclude("library", "tier").sum(), pl.len().alias("libraries"))
+    rows = sorted(tiers.iter_rows(named=True), key=lambda row: _TIERS.index(row["tier"]))
     bars = [
         {
             "type": "bar", "orientation": "h", "name": name, "marker": {"color": colour}, "y": [row["tier"] for row in rows],
-            "x": [value(row) / 1e6 for row in rows], "text": [about(value(row), "size") for row in rows], "textposition": "auto",
+            "x": [row[column] / 1e6 for row in rows], "text": [about(row[column], "size") for row in rows], "textposition": "auto",
             "hovertemplate": f"%{{y}}: %{{text}} {name}<extra></extra>",
         }
-        for name, colour, value in (
-            ("from its own store", "@blue", lambda row: row["from_cache"]),
-            ("pulled for it first", "@orange", lambda row: row["bytes"] - row["from_cache"]),
-        )
+        for name, colour, column in (("from its own store", "@blue", "stored"), ("pulled for it first", "@orange", "pulled_first"))
     ]  # fmt: skip
     layout = {
         "xaxis": {"title": {"text": "served [MB]"}},
         "yaxis": {"autorange": "reversed", "title": {"text": "tier"}},
     }
-    head = [
-        "tier",
-        "libraries",
-        "objects served",
-        "hits",
-        "hits [%]",
-        "served",
-        "of its own store",
-        "pulled from above",
-    ]
+    head = ["objects served", "hits", "hits [%]", "served", "from its own store", "pulled from above"]
+    by_tier = [(row["tier"], row["libraries"], *_figures(row)) for row in rows]
+    by_library = [(row["library"], row["tier"], *_figures(row)) for row in libraries.iter_rows(named=True)]
     return section(
         "Libraries",
-        figure(bars, layout, "Bytes that each tier served, to devices or to the tier below.", 230),
-        table(
-            head,
-            [(row["tier"], row["libraries"], *_figures(row)) for row in rows],
-            "Tiers: what they served and pulled.",
-        ),
-        fold(
-            "Each library",
-            table(
-                ["library", "tier", *head[2:]],
-                [(row["node"], row["tier"], *_figures(row)) for row in by_library.iter_rows(named=True)],
-                "Libraries: what they served and pulled.",
-            ),
-        ),
+        figure(bars, layout, "Bytes that each tier served, to devices or to the tier below", 230),
+        table(["tier", "libraries", *head], by_tier, "Tiers: what they served and pulled"),
+        fold("Each library", table(["library", "tier", *head], by_library, "Libraries: what they served and pulled")),
     )
+
+
+def _libraries(run: Run) -> pl.DataFrame:
+    """A row a library that served or pulled: its tier, objects, hits, and in bytes: served, stored (of these, from its own store),
+    pulled_first, pulled."""
+    tiers = {library.host: library.tier for library in run.plan.libraries}
+    served = run.of("served").group_by("node").agg(
+        pl.len().alias("objects"), pl.col("hit").sum().alias("hits"), pl.col("bytes").sum().alias("served"),
+        pl.col("bytes").filter("hit").sum().alias("stored"), pl.col("bytes").filter(~pl.col("hit")).sum().alias("pulled_first"),
+    )  # fmt: skip
+    pulled = run.of("pulled").group_by("node").agg(pl.col("bytes").sum().alias("pulled"))
+    both = served.join(pulled, on="node", how="full", coalesce=True).fill_null(0).rename({"node": "library"})
+    return both.with_columns(
+        tier=pl.col("library").replace_strict(tiers, default=""), objects=pl.col("objects").cast(pl.Int64)
+    ).sort("library")
 
 
 def _figures(row: dict[str, int]) -> tuple[object, ...]:
@@ -84,7 +64,7 @@ def _figures(row: dict[str, int]) -> tuple[object, ...]:
         row["objects"],
         row["hits"],
         share,
-        *(about(row[name], "size") for name in ("bytes", "from_cache", "pulled")),
+        *(about(row[name], "size") for name in ("served", "stored", "pulled")),
     )
 
 

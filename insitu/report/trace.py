@@ -1,6 +1,6 @@
 """A run's timeline in the Trace Event Format, which Perfetto's viewer opens (ui.perfetto.dev): one track a node.
 
-Format: "Trace Event Format", Google, docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU. `ts` and `dur` are us.
+Format: "Trace Event Format", Google (docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU); times are us.
 Processes are the sites (core, each region, each gNB with the devices that start there), threads their nodes. A download is a slice
 at its device with its phases inside, and a flow leads from its request to the library's choice and to the first byte.
 """

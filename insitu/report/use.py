@@ -35,7 +35,7 @@ class Direction(NamedTuple):
     def name(self) -> str:
         return f"{self.link} → {self.receiver}"
 
-    def rate_at(self, ns: Floats) -> Floats:
+    def rate_at(self, ns: "np.ndarray[Any, Any]") -> Floats:
         return np.array(self.rates, float)[np.searchsorted(self.times, ns, side="right") - 1]
 
 
@@ -54,15 +54,17 @@ def use_section(run: Run) -> Markup:
     busy = [key for key in ranked if peaks[key] * to_bps >= _LEAST * max(directions[key].rates)]
     shown = [directions[key] for key in ranked[: min(_ROWS, max(_FEW, len(busy)))]]
     width = bin_ns(run, _POINTS)
-    told = f"{len(directions)} directions of links; {len(ranked)} carried something, {len(busy)} at least {_LEAST:.0%} of their rate "
-    told += f"for one sample ({run.plan.sample_interval_ns / 1e6:g} ms). The {len(shown)} with the highest peaks are drawn; devices' own "
-    told += "links are not sampled."
+    told = (
+        f"{len(directions)} directions of links; {len(ranked)} carried something, {len(busy)} at least 1 % of their rate for one "
+        f"sample ({run.plan.sample_interval_ns / 1e6:g} ms). The {len(shown)} with the highest peaks are drawn; "
+        "devices' own links are not sampled."
+    )
     return section(
         "Links and slices",
         _map(run, used, shown),
         paragraph(
-            f"The {min(_CLOSER, len(shown))} fullest, slice by slice, in averages over {width / 1e6:g} ms: dashed the slice's guarantee, "
-            "dotted its ceiling, thin and black the link's rate, each where what was carried comes near."
+            f"The {min(_CLOSER, len(shown))} fullest, slice by slice, in averages over {width / 1e6:g} ms: dashed the slice's "
+            "guarantee, dotted its ceiling, thin the link's rate, each where what was carried comes near."
         ),
         grid(_closer(run, used, direction, width) for direction in shown[:_CLOSER]),
         note=told,

@@ -1,0 +1,100 @@
+"""The timeline of all downloads: from each one's request on, when it got what."""
+
+import math
+from typing import Any, NamedTuple
+
+import polars as pl
+from markupsafe import Markup
+
+from insitu.report.downloads import deadline_line, deadlines_of, record
+from insitu.report.page import BAD, INK, WARN, figure
+from insitu.report.reading import milliseconds
+
+_ROWS = 80  # with more downloads a row is a group of them
+_LABELS = 45
+
+
+class Bars(NamedTuple):
+    """What is drawn, from above: the times of each bar in ns since the request, and how many of its downloads were not on time."""
+
+    times: pl.DataFrame  # granted, first_byte, runnable, swapped, end, late
+    names: list[str]
+    texts: list[str]  # for the pointer
+    told: str
+
+
+def timeline(rows: pl.DataFrame) -> Markup:
+    """A bar a download, or a group of them; `rows` as `downloads` gives them."""
+    bars = _each(rows) if rows.height <= _ROWS else _groups(rows)
+    number = len(bars.names)
+    step = math.ceil(number / _LABELS)
+    layout = {
+        "xaxis": {"title": {"text": "since the request [ms]"}, "rangemode": "tozero"},
+        "yaxis": {
+            "tickvals": list(range(0, number, step)), "ticktext": bars.names[::step], "tickfont": {"size": 10},
+            "range": [number - 0.4, -0.6], "showgrid": False,
+        },
+        "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
+        "shapes": [deadline_line(ms) for ms in deadlines_of(rows)],
+    }  # fmt: skip
+    told = f"{bars.told} Red: not on time. The dashed line is the deadline."
+    return figure(_traces(bars), layout, told, 150 + 11 * number)
+
+
+def _each(rows: pl.DataFrame) -> Bars:
+    listed = list(rows.iter_rows(named=True))
+    return Bars(
+        rows.with_columns(late=(pl.col("outcome") != "on time").cast(pl.Int64)),
+        [f"{row['device']} {row['asked'] / 1e9:.2f} s" for row in listed],
+        [record(row) for row in listed],
+        "Each download, from its request on, in the order in which they were asked for.",
+    )
+
+
+def _groups(rows: pl.DataFrame) -> Bars:
+    """Groups of one size, by latency: so those that are late are together, and nothing is left out."""
+    size = math.ceil(rows.height / _ROWS)
+    ranked = rows.sort("end").with_row_index("rank").with_columns(pl.col("rank") // size)
+    times = ranked.group_by("rank", maintain_order=True).agg(
+        pl.col("granted", "first_byte", "runnable", "swapped", "end").mean(),
+        number=pl.len(), late=(pl.col("outcome") != "on time").sum(), least=pl.col("end").min(), most=pl.col("end").max(),
+    )  # fmt: skip
+    listed = list(times.iter_rows(named=True))
+    names = [f"{row['rank'] * size + 1:,}–{row['rank'] * size + row['number']:,}" for row in listed]
+    texts = [
+        f"<b>{name} of {rows.height:,} by latency</b><br>{milliseconds(row['least'])} to {milliseconds(row['most'])}, "
+        f"{row['late']} of {row['number']} not on time<br>on average: granted {milliseconds(row['granted'])}, first byte "
+        f"{milliseconds(row['first_byte'])}, a part runs {milliseconds(row['runnable'])}, loaded {milliseconds(row['end'])}"
+        for name, row in zip(names, listed, strict=True)
+    ]
+    told = f"All {rows.height:,} downloads from their requests on, by latency: each bar is the average of {size}."
+    return Bars(times, names, texts, told)
+
+
+def _traces(bars: Bars) -> list[dict[str, Any]]:
+    times = bars.times.with_columns(until=pl.min_horizontal("runnable", "end"), y=pl.int_range(pl.len()))
+    hover = {"hovertemplate": "%{text}<extra></extra>", "textposition": "none"}
+
+    def bar(name: str, these: pl.DataFrame, ns: pl.Series, colour: str) -> dict[str, Any]:
+        here = {"y": these["y"].to_list(), "x": (ns / 1e6).round(2).to_list()}
+        marker = {"color": colour, "line": {"width": 0}}
+        text = [bars.texts[n] for n in these["y"]]
+        return {"type": "bar", "orientation": "h", "name": name, "marker": marker, "text": text, **hover, **here}
+
+    def point(name: str, column: str, symbol: str, colour: str) -> dict[str, Any]:
+        here = {"y": times["y"].to_list(), "x": (times[column] / 1e6).round(2).to_list(), "text": bars.texts}
+        marker = {"symbol": symbol, "size": 7, "color": colour, "line": {"width": 1.5, "color": colour}}
+        return {"type": "scatter", "mode": "markers", "name": name, "marker": marker, **hover, **here}
+
+    traces = []
+    on_time, late = times.filter(pl.col("late") == 0), times.filter(pl.col("late") > 0)
+    for these, pale, full, which in ((on_time, "@paleblue", "@blue", ""), (late, "@palebad", BAD, ", not on time")):
+        if not these.is_empty():
+            traces.append(bar(f"until a better part runs{which}", these, these["until"], pale))
+            traces.append(bar(f"until all is loaded{which}", these, these["end"] - these["until"], full))
+    return [
+        *traces,
+        point("session decided", "granted", "line-ns", INK),
+        point("first byte", "first_byte", "triangle-up", WARN),
+        point("swapped", "swapped", "diamond-open", INK),
+    ]
