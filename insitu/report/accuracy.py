@@ -32,8 +32,8 @@ def accuracy_section(run: Run) -> Markup:
         str(name): part for (name,), part in _means(seen, ["group", "bin"]).partition_by("group", as_dict=True).items()
     }
     every = f"in each {width / 1e9:g} s"
-    least = min(overall["correct"].min(), *(part["correct"].min() for part in groups.values()))  # type: ignore[type-var]
-    y = {"title": {"text": "share [%]"}, "range": [max(0, least // 10 * 10 - 5), 102]}  # type: ignore[operator]
+    least = min(value for part in groups.values() for value in part["correct"]) // 10 * 10
+    y = {"title": {"text": "share [%]"}, "range": [least - 2, 102]}
     traces: list[dict[str, Any]] = []
     if 1 < len(groups) <= _MOST_LINES:
         traces += [
@@ -45,7 +45,7 @@ def accuracy_section(run: Run) -> Markup:
     told = f"Share of right inferences {every}; dotted, the share of inferences by the model that fits the situation."
     pictures = [figure([*traces, *marks.strip(found)], marks.layout(run, found, y, _HEIGHT), told, _HEIGHT)]
     if len(groups) > _MOST_LINES:
-        pictures.append(_map(run, groups, found, every))
+        pictures.append(_map(run, groups, found, least, every))
     return section("Accuracy", *pictures, note="Real inferences on images of the device's situation, at its rate.")
 
 
@@ -70,13 +70,13 @@ def _line(
     }  # fmt: skip
 
 
-def _map(run: Run, groups: dict[str, pl.DataFrame], found: list[marks.Mark], every: str) -> Markup:
+def _map(run: Run, groups: dict[str, pl.DataFrame], found: list[marks.Mark], least: float, every: str) -> Markup:
     """A row for each group of devices."""
     bins = sorted({t for part in groups.values() for t in part["bin"]})
     values = {name: dict(part.select("bin", "correct").iter_rows()) for name, part in groups.items()}
     map_of = {
         "type": "heatmap", "y": sorted(values), "x": [round(t, 3) for t in bins],
-        "colorscale": SCALE, "zmin": 0, "zmax": 100, "ygap": 1,
+        "colorscale": SCALE, "zmin": least, "zmax": 100, "ygap": 1,
         "z": [[None if (v := values[name].get(t)) is None else round(v, 1) for t in bins] for name in sorted(values)],
         "colorbar": {"title": {"text": "%"}, "thickness": 12, "outlinewidth": 0}, "showlegend": False,
         "hovertemplate": "<b>%{y}</b><br>from %{x:g} s: %{z:.1f} %<extra></extra>",

@@ -73,8 +73,15 @@ def deadlines_of(rows: pl.DataFrame) -> list[float]:
     return sorted(ns / 1e6 for ns in rows["deadline_ns"].unique())
 
 
-def deadline_line(ms: float, *, horizontal: bool = False) -> dict[str, Any]:
-    line = {"type": "line", "line": {"color": BAD, "width": 1.5, "dash": "dash"}}
-    if horizontal:
-        return {**line, "y0": ms, "y1": ms, "x0": 0, "x1": 1, "xref": "paper"}
-    return {**line, "x0": ms, "x1": ms, "y0": 0, "y1": 1, "yref": "paper"}
+def deadline_lines(
+    rows: pl.DataFrame, across: tuple[float, float], *, horizontal: bool = False
+) -> list[dict[str, Any]]:
+    """A trace for each deadline; `across` is where it begins and ends on the other axis."""
+    return [
+        {
+            "type": "scatter", "mode": "lines", "name": f"deadline {ms:g} ms", "hoverinfo": "name",
+            "line": {"color": BAD, "width": 1.5, "dash": "dash"},
+            "y" if horizontal else "x": [ms, ms], "x" if horizontal else "y": list(across),
+        }
+        for ms in deadlines_of(rows)
+    ]  # fmt: skip

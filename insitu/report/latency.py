@@ -7,8 +7,8 @@ import polars as pl
 from markupsafe import Markup
 
 from insitu.report import marks
-from insitu.report.downloads import OUTCOMES, deadline_line, deadlines_of, record
-from insitu.report.page import BAD, figure, fold, section, table
+from insitu.report.downloads import OUTCOMES, deadline_lines, deadlines_of, record
+from insitu.report.page import figure, fold, section, table
 from insitu.report.reading import Run, milliseconds, seconds
 from insitu.report.timeline import timeline
 from scenarios.quantity import about
@@ -39,7 +39,8 @@ def _over_time(run: Run, rows: pl.DataFrame) -> Markup:
         {
             "type": "scatter", "mode": "markers", "name": f"{outcome} ({(rows['outcome'] == outcome).sum():,})",
             "x": (part["asked"] / 1e9).round(4).to_list(), "y": (part["end"] / 1e6).round(2).to_list(),
-            "marker": {"color": colour, "symbol": _SYMBOLS[outcome], "size": part["size"].to_list(), "opacity": 0.75},
+            "marker": {"color": colour, "symbol": _SYMBOLS[outcome], "size": part["size"].to_list(), "opacity": 0.75,
+                       "line": {"width": 0}},
             "text": part["text"].to_list(), "hovertemplate": "%{text}<extra></extra>",
         }
         for outcome, colour in OUTCOMES.items()
@@ -47,8 +48,8 @@ def _over_time(run: Run, rows: pl.DataFrame) -> Markup:
     ]  # fmt: skip
     y = {"title": {"text": "latency [ms]"}, "rangemode": "tozero", **_axis_for(rows)}
     layout = marks.layout(run, found, y, _HEIGHT)
-    layout["shapes"] = layout["shapes"] + [deadline_line(ms, horizontal=True) for ms in deadlines_of(rows)]
-    return figure([*traces, *marks.strip(found)], layout, f"{told} The dashed line is the deadline.", _HEIGHT)
+    traces += deadline_lines(rows, (0, run.duration_s), horizontal=True)
+    return figure([*traces, *marks.strip(found)], layout, told, _HEIGHT)
 
 
 def _points(rows: pl.DataFrame) -> pl.DataFrame:
@@ -75,26 +76,19 @@ def _bubbles(run: Run, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _distribution(rows: pl.DataFrame) -> Markup:
     """Drawn on to the right edge, so that where each curve ends can be compared."""
-    deadlines = deadlines_of(rows)
     done = rows["done"].drop_nulls().sort() / 1e6
     first = rows.select(pl.min_horizontal("runnable", "done")).to_series().drop_nulls().sort() / 1e6
-    right = round(1.04 * max([*deadlines, *done.tail(1)]), 3)
+    right = round(1.04 * max([*deadlines_of(rows), *done.tail(1)]), 3)
     curves = (("all is loaded", done, "@blue", "solid"), ("a better part runs", first, "@orange", "dot"))
     traces = [_curve(name, ms, rows.height, right, *look) for name, ms, *look in curves if not ms.is_empty()]
     layout = {
         "xaxis": {"title": {"text": "latency [ms]"}, "rangemode": "tozero", **_axis_for(rows)},
         "yaxis": {"title": {"text": "share of all downloads [%]"}, "range": [0, 102]},
-        "shapes": [deadline_line(ms) for ms in deadlines],
-        "annotations": [
-            {"x": ms, "y": 0.02, "yref": "paper", "text": f"deadline {ms:g} ms", "showarrow": False, "xanchor": "right",
-             "yanchor": "bottom", "font": {"color": BAD}}
-            for ms in deadlines
-        ],
     }  # fmt: skip
     told = f"Empirical distribution of the latency of all {rows.height:,} downloads; one that has not come counts as never."
     if rows.height > _CURVE:
-        told += f" Every {math.ceil(rows.height / _CURVE)}th step is drawn."
-    return figure(traces, layout, told, 340)
+        told += f" One step in {math.ceil(rows.height / _CURVE)} is drawn."
+    return figure([*traces, *deadline_lines(rows, (0, 102))], layout, told, 340)
 
 
 def _curve(name: str, ms: pl.Series, of: int, right: float, colour: str, dash: str) -> dict[str, Any]:
@@ -102,7 +96,7 @@ def _curve(name: str, ms: pl.Series, of: int, right: float, colour: str, dash: s
     ranks = [*range(0, ms.len() - 1, math.ceil(of / _CURVE)), ms.len() - 1]
     return {
         "type": "scatter", "mode": "lines", "name": name,
-        "x": [0.0, *ms.gather(ranks).round(3), right],
+        "x": [ms[0], *ms.gather(ranks).round(3), right],
         "y": [0.0, *(round(100 * (rank + 1) / of, 3) for rank in ranks), round(100 * ms.len() / of, 3)],
         "line": {"color": colour, "shape": "hv", "width": 2, "dash": dash},
         "hovertemplate": "%{y:.1f} % within %{x:.1f} ms<extra>" + name + "</extra>",
@@ -110,9 +104,9 @@ def _curve(name: str, ms: pl.Series, of: int, right: float, colour: str, dash: s
 
 
 def _axis_for(rows: pl.DataFrame) -> dict[str, Any]:
-    """Latencies that differ by more than a hundred times have a logarithmic axis."""
-    times = rows["end"].drop_nulls()
-    return {"type": "log"} if times.len() and times.max() > 100 * max(1, times.median()) else {}  # type: ignore[operator, type-var]
+    """Logarithmic where the slowest would press all others, and the deadline, into a corner."""
+    slowest = rows["end"].max() or 0
+    return {"type": "log"} if slowest > 8e6 * deadlines_of(rows)[-1] else {}  # type: ignore[operator]
 
 
 def _table(rows: pl.DataFrame) -> Markup:

@@ -18,6 +18,7 @@ import msgspec
 from markupsafe import Markup
 
 COLOURS = ("@blue", "@orange", "@green", "@pink", "@brown", "@grey", "@sky")  # of series; Okabe and Ito's, for all eyes
+_REASONS = 5  # of a verdict that are seen at once
 GOOD, BAD, WARN, QUIET, INK = "@green", "@bad", "@orange", "@grey", "@ink"
 SCALE = [[0, "@panel"], [0.25, "@scale1"], [0.5, "@scale2"], [0.75, "@scale3"], [1, "@scale4"]]  # from little to much
 
@@ -117,10 +118,14 @@ def tiles(figures: Iterable[Tile]) -> Markup:
 def verdict(status: str, reasons: Sequence[str]) -> Markup:
     """VALID, DEGRADED or INVALID, and why."""
     state = {"VALID": "good", "DEGRADED": "warn"}.get(status, "bad")
-    why = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in reasons)
-    return Markup('<div class="verdict {}"><strong>{}</strong>{}</div>').format(
-        state, status, Markup("<ul>{}</ul>").format(why) if reasons else ""
-    )
+    first, rest = _list(reasons[:_REASONS]), reasons[_REASONS:]
+    more = fold(f"{len(rest)} more reasons", _list(rest)) if rest else ""
+    return Markup('<div class="verdict {}"><strong>{}</strong>{}{}</div>').format(state, status, first, more)
+
+
+def _list(lines: Sequence[str]) -> Markup:
+    items = Markup("").join(Markup("<li>{}</li>").format(line) for line in lines)
+    return Markup("<ul>{}</ul>").format(items) if lines else Markup("")
 
 
 def paragraph(*parts: str) -> Markup:

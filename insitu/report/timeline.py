@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import polars as pl
 from markupsafe import Markup
 
-from insitu.report.downloads import deadline_line, deadlines_of, record
-from insitu.report.page import BAD, INK, WARN, figure
+from insitu.report.downloads import deadline_lines, record
+from insitu.report.page import BAD, INK, QUIET, WARN, figure
 from insitu.report.reading import milliseconds
 
 _ROWS = 80  # with more downloads a row is a group of them
@@ -15,9 +15,9 @@ _LABELS = 45
 
 
 class Bars(NamedTuple):
-    """What is drawn, from above: the times of each bar in ns since the request, and how many of its downloads were not on time."""
+    """What is drawn, from above: the times of each bar in ns since the request, and what became of it."""
 
-    times: pl.DataFrame  # granted, first_byte, runnable, swapped, end, late
+    times: pl.DataFrame  # granted, first_byte, runnable, swapped, end, outcome
     names: list[str]
     texts: list[str]  # for the pointer
     told: str
@@ -35,16 +35,15 @@ def timeline(rows: pl.DataFrame) -> Markup:
             "range": [number - 0.4, -0.6], "showgrid": False,
         },
         "legend": {"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom"},
-        "shapes": [deadline_line(ms) for ms in deadlines_of(rows)],
     }  # fmt: skip
-    told = f"{bars.told} Red: not on time. The dashed line is the deadline."
-    return figure(_traces(bars), layout, told, 150 + 11 * number)
+    traces = [*_traces(bars), *deadline_lines(rows, (-0.6, number - 0.4))]
+    return figure(traces, layout, bars.told, 150 + 11 * number)
 
 
 def _each(rows: pl.DataFrame) -> Bars:
     listed = list(rows.iter_rows(named=True))
     return Bars(
-        rows.with_columns(late=(pl.col("outcome") != "on time").cast(pl.Int64)),
+        rows,
         [f"{row['device']} {row['asked'] / 1e9:.2f} s" for row in listed],
         [record(row) for row in listed],
         "Each download, from its request on, in the order in which they were asked for.",
@@ -52,9 +51,9 @@ def _each(rows: pl.DataFrame) -> Bars:
 
 
 def _groups(rows: pl.DataFrame) -> Bars:
-    """Groups of one size, by latency: so those that are late are together, and nothing is left out."""
+    """Groups of one size, by latency, then those that never came: nothing is left out, and what is late is together."""
     size = math.ceil(rows.height / _ROWS)
-    ranked = rows.sort("end").with_row_index("rank").with_columns(pl.col("rank") // size)
+    ranked = rows.sort(pl.col("done").is_null(), "end").with_row_index("rank").with_columns(pl.col("rank") // size)
     times = ranked.group_by("rank", maintain_order=True).agg(
         pl.col("granted", "first_byte", "runnable", "swapped", "end").mean(),
         number=pl.len(), late=(pl.col("outcome") != "on time").sum(), least=pl.col("end").min(), most=pl.col("end").max(),
@@ -63,12 +62,12 @@ def _groups(rows: pl.DataFrame) -> Bars:
     names = [f"{row['rank'] * size + 1:,}–{row['rank'] * size + row['number']:,}" for row in listed]
     texts = [
         f"<b>{name} of {rows.height:,} by latency</b><br>{milliseconds(row['least'])} to {milliseconds(row['most'])}, "
-        f"{row['late']} of {row['number']} not on time<br>on average: granted {milliseconds(row['granted'])}, first byte "
-        f"{milliseconds(row['first_byte'])}, a part runs {milliseconds(row['runnable'])}, loaded {milliseconds(row['end'])}"
+        f"of {row['number']}: {row['late']} late, {row['never']} never loaded<br>on average: granted {milliseconds(row['granted'])}, first byte "
+        f"{milliseconds(row['first_byte'])}, a part runs {milliseconds(row['runnable'])}, end {milliseconds(row['end'])}"
         for name, row in zip(names, listed, strict=True)
     ]
     told = f"All {rows.height:,} downloads from their requests on, by latency: each bar is the average of {size}."
-    return Bars(times, names, texts, told)
+    return Bars(times.with_columns(outcome=outcome), names, texts, told)
 
 
 def _traces(bars: Bars) -> list[dict[str, Any]]:
@@ -87,11 +86,14 @@ def _traces(bars: Bars) -> list[dict[str, Any]]:
         return {"type": "scatter", "mode": "markers", "name": name, "marker": marker, **hover, **here}
 
     traces = []
-    on_time, late = times.filter(pl.col("late") == 0), times.filter(pl.col("late") > 0)
-    for these, pale, full, which in ((on_time, "@paleblue", "@blue", ""), (late, "@palebad", BAD, ", not on time")):
+    for outcome, pale, full, which in (("on time", "@paleblue", "@blue", ""), ("late", "@palebad", BAD, ", late")):
+        these = times.filter(pl.col("outcome") == outcome)
         if not these.is_empty():
             traces.append(bar(f"until a better part runs{which}", these, these["until"], pale))
             traces.append(bar(f"until all is loaded{which}", these, these["end"] - these["until"], full))
+    never = times.filter(~pl.col("outcome").is_in(["on time", "late"]))
+    if not never.is_empty():
+        traces.append(bar("until it failed", never, never["end"], QUIET))
     return [
         *traces,
         point("session decided", "granted", "line-ns", INK),
