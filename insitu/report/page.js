@@ -48,18 +48,10 @@
   dark.addEventListener("change", redraw);
   addEventListener("beforeprint", () => {
     root.dataset.paper = "";
-    document.querySelectorAll("details:not([open])").forEach((folded) => {
-      folded.open = true;
-      folded.dataset.folded = "";
-    });
     figures.forEach((figure) => draw(figure, small(figure) ? PAPER_WIDTH / 2 - 10 : PAPER_WIDTH));
   });
   addEventListener("afterprint", () => {
     delete root.dataset.paper;
-    document.querySelectorAll("details[data-folded]").forEach((folded) => {
-      folded.open = false;
-      delete folded.dataset.folded;
-    });
     redraw();
   });
   drawAll();

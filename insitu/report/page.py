@@ -133,7 +133,7 @@ def paragraph(*parts: str) -> Markup:
 
 
 def fold(title: str, *parts: Markup) -> Markup:
-    """What few will want to see: closed until it is clicked, open on paper."""
+    """What few will want to see: closed until it is clicked; on paper when it is open."""
     return Markup("<details><summary>{}</summary>{}</details>").format(title, Markup("\n").join(parts))
 
 

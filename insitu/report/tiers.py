@@ -23,7 +23,8 @@ def tiers_section(run: Run) -> Markup:
     bars = [
         {
             "type": "bar", "orientation": "h", "name": name, "marker": {"color": colour}, "y": [row["tier"] for row in rows],
-            "x": [row[column] / 1e6 for row in rows], "text": [about(row[column], "size") for row in rows], "textposition": "auto", "insidetextfont": {"color": "@paper"},
+            "x": [row[column] / 1e6 for row in rows], "text": [about(row[column], "size") for row in rows], "textposition": "auto",
+            "insidetextfont": {"color": "@paper"},
             "hovertemplate": f"%{{y}}: %{{text}} {name}<extra></extra>",
         }
         for name, colour, column in (("from its own store", "@blue", "stored"), ("pulled for it first", "@orange", "pulled_first"))

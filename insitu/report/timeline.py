@@ -54,16 +54,20 @@ def _groups(rows: pl.DataFrame) -> Bars:
     """Groups of one size, by latency, then those that never came: nothing is left out, and what is late is together."""
     size = math.ceil(rows.height / _ROWS)
     ranked = rows.sort(pl.col("done").is_null(), "end").with_row_index("rank").with_columns(pl.col("rank") // size)
+    several = (pl.col(name) for name in ("granted", "first_byte", "runnable", "swapped"))
     times = ranked.group_by("rank", maintain_order=True).agg(
-        pl.col("granted", "first_byte", "runnable", "swapped", "end").mean(),
-        number=pl.len(), late=(pl.col("outcome") != "on time").sum(), least=pl.col("end").min(), most=pl.col("end").max(),
+        *(pl.when(2 * of.count() >= pl.len()).then(of.mean()) for of in several),  # an average of few says nothing of the rest
+        pl.col("end").mean(), number=pl.len(), least=pl.col("end").min(), most=pl.col("end").max(),
+        late=(pl.col("outcome") == "late").sum(), never=pl.col("done").is_null().sum(),
     )  # fmt: skip
+    never, late = 2 * pl.col("never") > pl.col("number"), pl.col("never") + pl.col("late") > 0
+    outcome = pl.when(never).then(pl.lit("failed")).when(late).then(pl.lit("late")).otherwise(pl.lit("on time"))
     listed = list(times.iter_rows(named=True))
     names = [f"{row['rank'] * size + 1:,}–{row['rank'] * size + row['number']:,}" for row in listed]
     texts = [
         f"<b>{name} of {rows.height:,} by latency</b><br>{milliseconds(row['least'])} to {milliseconds(row['most'])}, "
-        f"of {row['number']}: {row['late']} late, {row['never']} never loaded<br>on average: granted {milliseconds(row['granted'])}, first byte "
-        f"{milliseconds(row['first_byte'])}, a part runs {milliseconds(row['runnable'])}, end {milliseconds(row['end'])}"
+        f"of {row['number']}: {row['late']} late, {row['never']} never loaded<br>on average: granted "
+        f"{milliseconds(row['granted'])}, first byte {milliseconds(row['first_byte'])}, a part runs {milliseconds(row['runnable'])}, end {milliseconds(row['end'])}"
         for name, row in zip(names, listed, strict=True)
     ]
     told = f"All {rows.height:,} downloads from their requests on, by latency: each bar is the average of {size}."
