@@ -137,16 +137,6 @@ def fold(title: str, *parts: Markup) -> Markup:
     return Markup("<details><summary>{}</summary>{}</details>").format(title, Markup("\n").join(parts))
 
 
-def mark(t_s: float, text: str, colour: str = QUIET) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An instant on a time axis: a layout's shape (a dotted line over the whole height) and its annotation."""
-    line = {"type": "line", "x0": t_s, "x1": t_s, "y0": 0, "y1": 1, "yref": "paper", "layer": "below"}
-    label = {"x": t_s, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "left", "textangle": -30}
-    return (
-        {**line, "line": {"color": colour, "width": 1, "dash": "dot"}},
-        {**label, "text": text, "showarrow": False, "font": {"color": colour, "size": 11}},
-    )
-
-
 def _cell(value: object) -> Markup:
     if value is None or isinstance(value, float) and math.isnan(value):
         return Markup("<td>–</td>")

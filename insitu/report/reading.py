@@ -17,6 +17,7 @@ from scenarios.plan import Plan
 
 SECOND = 1_000_000_000
 _STEPS = (1, 2, 5)
+_SUMMARY = ("verdict", "digest", "time_s", "downloads", "accuracy", "slices", "links")  # what a report needs of it
 
 
 class Run(NamedTuple):
@@ -48,6 +49,8 @@ def read(folder: Path) -> Run:
         events.select("t", "kind", "node")
         file = folder / "summary.json"
         summary = json.loads(file.read_text())
+        if missing := [name for name in _SUMMARY if name not in summary]:
+            raise NoRun(f"{file}: it has no {missing[0]}; this is not what a run has written")
         file = folder / provenance.FILE
         return Run(folder, plan, events, summary, provenance.read(folder))
     except (FileNotFoundError, NotADirectoryError):

@@ -67,7 +67,8 @@ def _groups(rows: pl.DataFrame) -> Bars:
     texts = [
         f"<b>{name} of {rows.height:,} by latency</b><br>{milliseconds(row['least'])} to {milliseconds(row['most'])}, "
         f"of {row['number']}: {row['late']} late, {row['never']} never loaded<br>on average: granted "
-        f"{milliseconds(row['granted'])}, first byte {milliseconds(row['first_byte'])}, a part runs {milliseconds(row['runnable'])}, end {milliseconds(row['end'])}"
+        f"{milliseconds(row['granted'])}, first byte {milliseconds(row['first_byte'])}, "
+        f"a part runs {milliseconds(row['runnable'])}, end {milliseconds(row['end'])}"
         for name, row in zip(names, listed, strict=True)
     ]
     told = f"All {rows.height:,} downloads from their requests on, by latency: each bar is the average of {size}."
