@@ -14,39 +14,50 @@ from scenarios import plan as plans
 from scenarios import records as r
 from scenarios.plan import Device, Plan
 
+EXPECTED = "downloads.on_time >= 95 %"
 MS, SECOND = 10**6, 10**9
 MODELS = dict.fromkeys(("digits", "digits@rain", "digits@night"), "sha256:" + "a" * 64)
 
 
 def town_plan(cells: int, devices: int, **more: Any) -> Plan:
-    """`cells` in four regions with `devices` each; rain at 4 s and more, night at 14 s and more; some of them move, a link fails."""
-    regions = [
-        {"name": region, "gnbs": [{"name": f"{region}{n}"} for n in range(cells // 4)]} for region in ("n", "s", "e", "w")
-    ]
-    gnbs = [gnb["name"] for region in regions for gnb in region["gnbs"]]
+    """`cells` in four regions with `devices` each; rain at 4 s and more, night 10 s later; some devices move, a link fails."""
+    gnbs_of = {region: [f"{region}{n}" for n in range(cells // 4)] for region in ("n", "s", "e", "w")}
+    gnbs = [gnb for of_region in gnbs_of.values() for gnb in of_region]
     scenario: dict[str, Any] = {
         "name": "town",
         "duration": "40 s",
-        "network": {"regions": regions},
-        "slices": [{"name": "models", "guarantee": "40 %"}, {"name": "video", "guarantee": "20 %", "ceiling": "60 %"}, {"name": "default"}],
-        "devices": [
-            {
-                "name": f"user-{gnb}-x", "count": devices, "at": gnb, "infer": "1/s", "slice": "models",
-                **({"route": {"25 s": gnbs[number - 1]}} if number % 5 == 4 else {}),
-            }
-            for number, gnb in enumerate(gnbs)
+        "network": {
+            "regions": [{"name": name, "gnbs": [{"name": gnb} for gnb in here]} for name, here in gnbs_of.items()]
+        },
+        "slices": [
+            {"name": "models", "guarantee": "40 %"},
+            {"name": "video", "guarantee": "20 %", "ceiling": "60 %"},
+            {"name": "default"},
         ],
+        "devices": [_group(gnbs, number, devices) for number in range(cells)],
         "situations": [
-            *({"location": gnb, "time": f"{4 + number % 8} s..{14 + number % 8} s", "model": "digits@rain"} for number, gnb in enumerate(gnbs)),
-            *({"location": gnb, "time": f"{14 + number % 8} s..", "model": "digits@night"} for number, gnb in enumerate(gnbs)),
+            *(situation for number, gnb in enumerate(gnbs) for situation in _rain_and_night(gnb, 4 + number % 8)),
             {"model": "digits"},
         ],
         "requests": {"deadline": "400 ms"},
         "faults": [{"link": "e0-link", "at": "8 s", "for": "3 s"}],
-        "expect": ["downloads.on_time >= 95 %"],
+        "expect": [EXPECTED],
         **more,
-    }  # fmt: skip
+    }
     return planned(MODELS, **scenario)
+
+
+def _group(gnbs: list[str], number: int, count: int) -> dict[str, Any]:
+    gnb = gnbs[number]
+    group = {"name": f"user-{gnb}-x", "count": count, "at": gnb, "infer": "1/s", "slice": "models"}
+    return group | ({"route": {"25 s": gnbs[number - 1]}} if number % 5 == 4 or number == 1 else {})
+
+
+def _rain_and_night(gnb: str, at: int) -> list[dict[str, str]]:
+    return [
+        {"location": gnb, "time": f"{at} s..{at + 10} s", "model": "digits@rain"},
+        {"location": gnb, "time": f"{at + 10} s..", "model": "digits@night"},
+    ]
 
 
 def made_up(plan: Plan, seed: int = 1) -> list[r.AnyEvent]:
@@ -73,7 +84,7 @@ def folder_of(plan: Plan, events: list[r.AnyEvent], folder: Path) -> Path:
     """What a run with these events leaves."""
     folder.mkdir(parents=True)
     scenario = "name: town\n"
-    source = provenance.source(Path("town.yaml"), scenario.encode(), [], ["downloads.on_time >= 95 %"])
+    source = provenance.source(Path("town.yaml"), scenario.encode(), [], [EXPECTED])
     (folder / "scenario.yaml").write_text(scenario)
     (folder / "plan.json").write_bytes(plans.canonical(plan))
     table.write(events, folder / "events.parquet")
@@ -86,7 +97,14 @@ def _inferences(device: Device, plan: Plan, chance: random.Random) -> Iterator[r
     for t in range(device.phase_ns, plan.duration_ns, device.infer_interval_ns):
         need = max((n for n in device.needs if n.time_ns <= t), key=lambda n: n.time_ns)
         fits = t - need.time_ns > 150 * MS or need is device.needs[0]
-        yield r.Inference(t, device.host, need.model if fits else "digits", "d1w1b1", need.model, chance.random() < (0.9 if fits else 0.4))
+        yield r.Inference(
+            t,
+            device.host,
+            need.model if fits else "digits",
+            "d1w1b1",
+            need.model,
+            chance.random() < (0.9 if fits else 0.4),
+        )
 
 
 def _download(device: Device, name: str, model: str, at: int, chance: random.Random) -> Iterator[r.AnyEvent]:
@@ -97,7 +115,9 @@ def _download(device: Device, name: str, model: str, at: int, chance: random.Ran
     decision: Any = chance.choices(["granted", "reduced", "refused"], [90, 7, 3])[0]
     granted = {"granted": 4_000_000, "reduced": 1_000_000, "refused": 0}[decision]
     yield r.Requested(t, host, name, model, edge, device.deadline_ns)
-    yield r.SessionAsked(t + 8 * MS, "nef", name, "models", host, edge, "insitu.download", name, 4_000_000, 64_000, SECOND)
+    yield r.SessionAsked(
+        t + 8 * MS, "nef", name, "models", host, edge, "insitu.download", name, 4_000_000, 64_000, SECOND
+    )
     yield r.Session(t + 9 * MS, "nef", name, "models", host, 4_000_000, granted, decision)
     yield r.Chosen(t + 12 * MS, edge, name, "d2w1b4", 60_000, name if granted else "", "d2w1b4 fits")
     yield r.FirstByte(t + 13 * MS, host, name)

@@ -38,12 +38,22 @@ def keys(*cases: Case, versions: dict[str, str] = VERSIONS) -> list[str]:
 def test_equal_runs_have_equal_keys_however_they_are_asked_for(file: Path, tmp_path: Path) -> None:
     other = tmp_path / "elsewhere.yaml"
     other.write_text(f"# the same\n{SCENARIO}")
-    same = [Case(file, (), 1), Case(other, (), 1), Case(file, ("devices.1.count=2",), 1), Case(file, ("duration=3000 ms",), 1)]
+    same = [
+        Case(file, (), 1),
+        Case(other, (), 1),
+        Case(file, ("devices.1.count=2",), 1),
+        Case(file, ("duration=3000 ms",), 1),
+    ]
     assert len(set(keys(*same))) == 1
 
 
 def test_a_seed_a_setting_and_a_version_make_another_run(file: Path) -> None:
-    cases = [Case(file, (), 0), Case(file, (), 1), Case(file, ("devices.phone.count=3",), 0), Case(file, ("name=other",), 0)]
+    cases = [
+        Case(file, (), 0),
+        Case(file, (), 1),
+        Case(file, ("devices.phone.count=3",), 0),
+        Case(file, ("name=other",), 0),
+    ]
     found = [*keys(*cases), *keys(cases[0], versions=VERSIONS | {"kernel": "7.3.5 abc"})]
     assert len(set(found)) == len(found)
 
