@@ -14,8 +14,8 @@ from scenarios.quantity import about
 _LAYERS = ("central site", "core", "regions", "gNBs", "cells", "devices")
 _PARTS = 5  # of the scale from no use to full use
 _LOOK = {  # of each role: layer, symbol, size, how far beside its switch
-    "central": (0, "square", 13, 0.0), "nef": (0.5, "square-open", 11, 0.0), "local": (2, "square", 10, 0.42),
-    "edge": (3, "square", 10, 0.42), "core": (1, "circle", 14, 0.0), "region": (2, "circle", 12, 0.0),
+    "central": (0, "square", 13, 0.0), "nef": (0.5, "square-open", 11, 0.0), "local": (2, "square", 10, 0.32),
+    "edge": (3, "square", 10, 0.32), "core": (1, "circle", 14, 0.0), "region": (2, "circle", 12, 0.0),
     "gnb": (3, "circle", 11, 0.0), "cell": (4, "triangle-up", 11, 0.0),
 }  # fmt: skip
 

@@ -114,6 +114,7 @@ def _download(device: Device, name: str, model: str, at: int, chance: random.Ran
     on_time = latency <= device.deadline_ns
     decision: Any = chance.choices(["granted", "reduced", "refused"], [90, 7, 3])[0]
     granted = {"granted": 4_000_000, "reduced": 1_000_000, "refused": 0}[decision]
+    yield r.Need(at, host, model)
     yield r.Requested(t, host, name, model, edge, device.deadline_ns)
     yield r.SessionAsked(
         t + 8 * MS, "nef", name, "models", host, edge, "insitu.download", name, 4_000_000, 64_000, SECOND
