@@ -53,8 +53,8 @@ def again(
         raise NoRun(f"{made.folder}: a run with the real clock is not the same to the bit when it is made again")
     target = experiment.free_folder(out, f"{made.plan['scenario']}-{made.provenance.seed}")
     with cleaning_up_on_signals():
-        fresh, library, why_not = _plan_anew(made, report)
-        prepared = made.prepared if _models_are_there(made, library) else fresh
+        fresh, library, why_not = plan_anew(made, report)
+        prepared = made.prepared if models_are_there(made, library) else fresh
         if prepared is None:
             raise NoRun(f"{made.folder}: it cannot be made again: {why_not or 'its models are not here'}")
         require_for(prepared.plan.controller)
@@ -91,7 +91,7 @@ def _stored(folder: Path, of: Provenance, plan: bytes) -> Prepared | None:
     )
 
 
-def _plan_anew(made: Made, report: Callable[[str], None]) -> tuple[Prepared | None, Path, str]:
+def plan_anew(made: Made, report: Callable[[str], None]) -> tuple[Prepared | None, Path, str]:
     """What the scenario's file gives today, the library, and why not if it gives nothing.
 
     A file that is as it was is read where it was, among the files that it names; otherwise the run's copy is.
@@ -109,7 +109,7 @@ def _plan_anew(made: Made, report: Callable[[str], None]) -> tuple[Prepared | No
         return None, experiment.model_library(report), str(error.problems[0])
 
 
-def _models_are_there(made: Made, library: Path) -> bool:
+def models_are_there(made: Made, library: Path) -> bool:
     """Whether the plan can be carried out with this library; payloads come with the run."""
     if made.prepared is None:
         return False
