@@ -1,5 +1,6 @@
 """Sweeps: what is interrupted goes on, and gives the same table to the bit; workers elsewhere give the same runs."""
 
+import contextlib
 import json
 import os
 import re
@@ -52,7 +53,13 @@ def family(process: psutil.Popen) -> list[psutil.Process]:
 
 
 def guests(process: psutil.Popen) -> list[psutil.Process]:
-    return [child for child in family(process) if child.name() == "linux" and child.parent().name() != "linux"]
+    """The first process of each guest: a kernel whose parent is a worker."""
+    found = []
+    for child in family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+            if child.name() == "linux" and child.parent().name() != "linux":
+                found.append(child)
+    return found
 
 
 def wait_for(what: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
