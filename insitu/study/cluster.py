@@ -14,10 +14,11 @@ which another one does again; a run that has taken four workers with it counts a
 import logging
 import os
 import shutil
+import signal
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 RUNS = "runs"  # in a study's folder
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that end a study
 _FIND_LIMIT_S = 10
 
 
@@ -178,25 +180,47 @@ def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
-    with dask.config.set(settings), _scratch(folder) as scratch:
-        try:
-            cluster = LocalCluster(
-                n_workers=min(len(os.sched_getaffinity(0)), most),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                security=Security.temporary(),
-                dashboard_address=None,
-                # Its HTTP server is always there: with no routes
-                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
-                memory_limit=0,
-                local_directory=scratch,
-                preload=["insitu.study.worker"],
-                silence_logs=logging.CRITICAL,
-            )
-        except (RuntimeError, OSError) as error:
-            raise ClusterError(f"no workers can be started on this machine: {error}") from error
-        with cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+    with dask.config.set(settings), _scratch(folder) as scratch, _closing_undisturbed() as stack:
+        with _undisturbed():
+            try:
+                cluster = LocalCluster(
+                    n_workers=min(len(os.sched_getaffinity(0)), most),
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    security=Security.temporary(),
+                    dashboard_address=None,
+                    # Its HTTP server is always there: with no routes
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                    memory_limit=0,
+                    local_directory=scratch,
+                    preload=["insitu.study.worker"],
+                    silence_logs=logging.CRITICAL,
+                )
+            except (RuntimeError, OSError) as error:
+                raise ClusterError(f"no workers can be started on this machine: {error}") from error
+            client = stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
+        yield client
+
+
+@contextmanager
+def _closing_undisturbed() -> Iterator[ExitStack]:
+    stack = ExitStack()
+    try:
+        yield stack
+    finally:
+        with _undisturbed():
+            stack.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals wait for its end: Dask cannot be interrupted while it starts or ends. Processes that it starts inherit that, until
+    they are ready (`worker.dask_setup`)."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
