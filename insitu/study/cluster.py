@@ -19,6 +19,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -181,6 +182,7 @@ def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
         "distributed.worker.http.routes": [],
     }
     with dask.config.set(settings), _scratch(folder) as scratch, _closing_undisturbed() as stack:
+        resource_tracker.ensure_running()  # which lets signals through when it starts, so it starts before
         with _undisturbed():
             try:
                 cluster = LocalCluster(
@@ -214,8 +216,10 @@ def _closing_undisturbed() -> Iterator[ExitStack]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Signals wait for its end: Dask cannot be interrupted while it starts or ends. Processes that it starts inherit that, until
-    they are ready (`worker.dask_setup`)."""
+    """Signals wait for its end: Dask cannot be interrupted while it starts or ends.
+
+    Processes that Dask starts inherit that, until they are ready (`worker.dask_setup`).
+    """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
