@@ -15,6 +15,7 @@ import logging
 import os
 import shutil
 import signal
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 RUNS = "runs"  # in a study's folder
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that end a study
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that end a study
 _FIND_LIMIT_S = 10
 
 
@@ -182,7 +183,6 @@ def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
         "distributed.worker.http.routes": [],
     }
     with dask.config.set(settings), _scratch(folder) as scratch, _closing_undisturbed() as stack:
-        resource_tracker.ensure_running()  # which lets signals through when it starts, so it starts before
         with _undisturbed():
             try:
                 cluster = LocalCluster(
@@ -216,15 +216,26 @@ def _closing_undisturbed() -> Iterator[ExitStack]:
 
 @contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Signals wait for its end: Dask cannot be interrupted while it starts or ends.
+    """Signals wait for its end: Dask cannot be interrupted while it starts or ends (in the main thread, which alone handles them).
 
-    Processes that Dask starts inherit that, until they are ready (`worker.dask_setup`).
+    Processes that Dask starts have Ctrl-C wait, too, until they are ready (`worker.dask_setup`).
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in heeded}
+    resource_tracker.ensure_running()  # here, for it would let signals through when it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 @contextmanager
