@@ -125,7 +125,7 @@ def _binned(part: pl.DataFrame, run: Run, width: int, how: str) -> Floats:
 
 def _map(run: Run, used: pl.DataFrame, shown: list[Direction]) -> Markup:
     width = bin_ns(run, _COLUMNS)
-    times = np.arange(math.ceil(run.plan.duration_ns / width)) * float(width)
+    times = np.arange(math.ceil(run.plan.duration_ns / width), dtype=np.float64) * width
     parts = used.partition_by("link", "node", as_dict=True)
     percent = [100 * _binned(parts[d.link, d.sender], run, width, "max") / d.rate_at(times) for d in shown]
     found = marks.marks(run)
@@ -167,7 +167,7 @@ def _lines(run: Run, used: pl.DataFrame, direction: Direction, width: int) -> li
     """What each slice carried, or all where the link has a single one; and of what was promised what comes near that."""
     here = (pl.col("link") == direction.link) & (pl.col("node") == direction.sender)
     total = _binned(used.filter(here), run, width, "mean")
-    times = np.arange(len(total)) * float(width)
+    times = np.arange(len(total), dtype=np.float64) * width
     parts = run.of("sliceuse").filter(here).select("t", "slice", "bytes").partition_by("slice", as_dict=True)
     lines = [] if parts else [Line("all", total, COLOURS[0], "solid", 1.8)]
     promised = [Line("rate of the link", direction.rate_at(times), INK, "solid", 1.0)]
