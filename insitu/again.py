@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from insitu import experiment, provenance, verify
 from insitu.experiment import NoRun, Prepared, Progress, Result
 from insitu.provenance import Provenance
+from insitu.report import run_page
 from insitu.ryu_environment import require_for
 from insitu.vm.kernel import find_or_build
 from insitu.vm.process import cleaning_up_on_signals
@@ -28,8 +29,9 @@ class Again(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A run that is there; `prepared` is what it was made of, None where its plan has another format than this insitu's."""
+    """A run that is there; `prepared` is what it was made of, None where its plan is not in this insitu's format."""
 
+    folder: Path
     provenance: Provenance
     plan: dict[str, Any]  # as it was written
     digest: str
@@ -37,7 +39,7 @@ class Made(NamedTuple):
 
 
 def again(
-    folder: Path,
+    made: Made,
     out: Path | None = None,
     report: Callable[[str], None] = lambda _: None,
     progress: Callable[[Progress], None] = lambda _: None,
@@ -45,20 +47,20 @@ def again(
 ) -> Again:
     """Makes a run with the virtual clock again; the new one is in `out`, by default in runs/.
 
-    Raises NoRun, FolderTaken, BrokenLibrary, NoRyu, KernelError, MachineError, RunFailed, OSError.
+    Raises NoRun, FolderTaken, BrokenLibrary, NoRyu, KernelError, RunFailed, OSError.
     """
-    made = read(folder)
     if made.provenance.clock == "real":
-        raise NoRun(f"{folder}: a run with the real clock is not the same to the bit when it is made again")
+        raise NoRun(f"{made.folder}: a run with the real clock is not the same to the bit when it is made again")
     target = experiment.free_folder(out, f"{made.plan['scenario']}-{made.provenance.seed}")
     with cleaning_up_on_signals():
-        fresh, library, why_not = _plan_anew(folder, made, report)
+        fresh, library, why_not = _plan_anew(made, report)
         prepared = made.prepared if _models_are_there(made, library) else fresh
         if prepared is None:
-            raise NoRun(f"{folder}: it cannot be made again: {why_not or 'its models are not here'}")
+            raise NoRun(f"{made.folder}: it cannot be made again: {why_not or 'its models are not here'}")
         require_for(prepared.plan.controller)
         kernel = find_or_build(report)
         result = experiment.carry_out(prepared, library, kernel, target, progress, command=command)
+    run_page.write(result.folder)
     outcome = compare(made, result)
     planned = [f"not planned anew: {why_not}"] if fresh is None else plan_differences(made.plan, _plain(fresh.plan))
     return Again(outcome.equal, [*outcome.lines, *planned], result)
@@ -70,10 +72,9 @@ def read(folder: Path) -> Made:
         written = (folder / "plan.json").read_bytes()
         digest = json.loads((folder / "summary.json").read_bytes())["digest"]
         of = provenance.read(folder)
-        return Made(of, json.loads(written), digest, _stored(folder, of, written))
-    except FileNotFoundError as error:
-        failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
-        raise NoRun(f"{folder}: no {Path(error.filename).name}: {failed}") from None
+        return Made(folder, of, json.loads(written), digest, _stored(folder, of, written))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise experiment.no_run(folder, Path(error.filename).name) from None
     except (OSError, ValueError, KeyError) as error:
         raise NoRun(f"{folder}: this is no whole run: {error}") from None
 
@@ -90,7 +91,7 @@ def _stored(folder: Path, of: Provenance, plan: bytes) -> Prepared | None:
     )
 
 
-def _plan_anew(folder: Path, made: Made, report: Callable[[str], None]) -> tuple[Prepared | None, Path, str]:
+def _plan_anew(made: Made, report: Callable[[str], None]) -> tuple[Prepared | None, Path, str]:
     """What the scenario's file gives today, the library, and why not if it gives nothing.
 
     A file that is as it was is read where it was, among the files that it names; otherwise the run's copy is.
@@ -98,7 +99,7 @@ def _plan_anew(folder: Path, made: Made, report: Callable[[str], None]) -> tuple
     source = made.provenance.scenario
     file = Path(source.file)
     if not file.is_file() or provenance.sha256(file.read_bytes()) != source.sha256:
-        file = folder / "scenario.yaml"
+        file = made.folder / "scenario.yaml"
     try:
         scenario = load(file, source.settings, experiment.shipped())
         library = experiment.library_of(scenario, report)

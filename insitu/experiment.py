@@ -5,8 +5,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
@@ -28,8 +28,9 @@ from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
 from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
-from scenarios import planner, records
-from scenarios.check import slice_names
+from scenarios import planner, recording, records
+from scenarios.load import load
+from scenarios.names import slice_names
 from scenarios.plan import Plan
 from scenarios.schema import Payload, Scenario
 
@@ -80,7 +81,9 @@ def shipped() -> dict[str, list[str]]:
     return {manifest.model: [variant.name for variant in elastic(manifest)] for manifest in manifests}
 
 
+@lru_cache(8)  # a study asks for each of its runs
 def published_models(library: Path) -> planner.Published:
+    """What a plan has to know of a library, which lies in the cache: its content does not change."""
     manifests = {file: Manifest.load(file) for file in sorted((library / "manifests").glob("*.json"))}
     models = {manifest.model: _sha256(file) for file, manifest in manifests.items()}
     sizes = {manifest.model: max(variant.bytes for variant in elastic(manifest)) for manifest in manifests.values()}
@@ -144,6 +147,13 @@ def run(
 
         run_page.write(result.folder)
         return result
+
+
+def read_scenario(file: Path, settings: Sequence[str] = ()) -> Scenario:
+    """A scenario that this machine can run. Raises ScenarioError, NoRyu."""
+    scenario = load(file, settings, shipped())
+    ryu_environment.require_for(scenario.controller)
+    return scenario
 
 
 def library_of(scenario: Scenario, report: Callable[[str], None] = lambda _: None) -> Path:
@@ -254,10 +264,10 @@ def plan_alone(scenario: Scenario) -> Plan:
     return planner.decide(scenario, 0, planner.Published({}, ""))
 
 
-def free_folder(out: Path | None, name: str) -> Path:
-    """Where the run's folder will be; without `out` the first free runs/<name>[-n]."""
+def free_folder(out: Path | None, name: str, where: Path = Path("runs")) -> Path:
+    """Where a run's folder will be; without `out` the first free where/<name>[-n]. Raises FolderTaken."""
     if out is None:
-        choices = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
+        choices = (where / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
         return next(choice for choice in choices if not choice.exists())
     if out.exists():
         raise FolderTaken(f"{out} exists already; name another folder with --out, or remove it")
@@ -279,9 +289,9 @@ def _run(
     failure = _run_guest(plan, kernel, library, folder, follower)
     progress(Progress("summary", 0))
     try:
-        events, lost = records.read(folder / "events"), None
+        events, lost = recording.read(folder / "events"), None
         events = sorted([*events, *follower.idle_events()], key=lambda event: event.t)
-    except records.RecordsError as error:
+    except recording.RecordsError as error:
         if failure:
             raise RunFailed(failure, folder) from None
         events, lost = [], str(error)

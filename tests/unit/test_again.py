@@ -77,7 +77,7 @@ def test_a_folder_that_lacks_something_is_said_in_a_line(
 def test_a_real_clocks_run_cannot_be_the_same(tmp_path: Path) -> None:
     real = msgspec.structs.replace(PLAN, machine=msgspec.structs.replace(PLAN.machine, clock="real"))
     with pytest.raises(NoRun, match="real clock is not the same to the bit"):
-        again.again(left(tmp_path / "run", real))
+        again.again(again.read(left(tmp_path / "run", real)))
 
 
 def plain(plan: plans.Plan = PLAN) -> dict[str, Any]:
