@@ -14,6 +14,7 @@ from scenarios import figures
 
 _OF_INTEREST = ("downloads.on_time_share", "downloads.latency_ms.p95", "accuracy.mean")
 _LINES = len(COLOURS)  # at most so many in a picture; with more there are points alone
+_DECADES = 50
 _LISTED = 200  # rows of the table of points
 
 
@@ -152,13 +153,20 @@ def _chart(name: str, one: Parameter, which: int, lines: dict[str, list[_Point]]
                 "hovertemplate": "%{x}<br>%{text}<extra>%{fullData.name}</extra>",
             }
         )  # fmt: skip
+    rows = len(lines) if len(lines) > 1 else 0  # of the legend, which is above the picture
     layout = {
-        "xaxis": {"title": {"text": one.column}, "type": "linear" if numbers else "category"},
-        "yaxis": {"title": {"text": f"{name} ({unit})" if unit else name}},
+        "xaxis": {"title": {"text": one.column}, "type": _scale(one) if numbers else "category"},
+        "yaxis": {"title": {"text": f"{name} ({unit})" if unit else name}, "rangemode": "tozero"},
+        "margin": {"t": 36 + 19 * rows},
+        "legend": {"orientation": "v", "traceorder": "normal"},
     }
-    return figure(
-        traces, layout, f"{name} against {one.key}: means over the seeds, with their 95 % intervals.", height=320
-    )
+    told = f"{name} against {one.key}: means over the seeds, 95 % intervals."
+    return figure(traces, layout, told, height=320 + 19 * rows)
+
+
+def _scale(one: Parameter) -> str:
+    """Values that spread over decades are drawn by decades."""
+    return "log" if min(one.values) > 0 and max(one.values) >= _DECADES * min(one.values) else "linear"
 
 
 def _half_width(its: Estimate) -> float:
