@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from insitu import experiment, provenance, verify
 from insitu.experiment import NoRun, Prepared, Progress, Result
 from insitu.provenance import Provenance
+from insitu.report import run_page
 from insitu.ryu_environment import require_for
 from insitu.vm.kernel import find_or_build
 from insitu.vm.process import cleaning_up_on_signals
@@ -59,6 +60,7 @@ def again(
         require_for(prepared.plan.controller)
         kernel = find_or_build(report)
         result = experiment.carry_out(prepared, library, kernel, target, progress, command=command)
+    run_page.write(result.folder)
     outcome = compare(made, result)
     planned = [f"not planned anew: {why_not}"] if fresh is None else plan_differences(made.plan, _plain(fresh.plan))
     return Again(outcome.equal, [*outcome.lines, *planned], result)
@@ -71,7 +73,7 @@ def read(folder: Path) -> Made:
         digest = json.loads((folder / "summary.json").read_bytes())["digest"]
         of = provenance.read(folder)
         return Made(folder, of, json.loads(written), digest, _stored(folder, of, written))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise experiment.no_run(folder, Path(error.filename).name) from None
     except (OSError, ValueError, KeyError) as error:
         raise NoRun(f"{folder}: this is no whole run: {error}") from None

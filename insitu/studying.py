@@ -238,6 +238,21 @@ def sweep(
     sys.exit(_FAILED if swept.unusable else 0)
 
 
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Write a RUN's report.html, and trace.json for ui.perfetto.dev, again: from its folder alone, as every run does at its end."""
+    from insitu.experiment import NoRun
+    from insitu.report import run_page
+
+    try:
+        click.echo(run_page.write(run))
+    except NoRun as error:
+        _fail(_INPUT, str(error))
+    except OSError as error:
+        _fail(_FAILED, str(error))
+
+
 def _listed(file: Path) -> list[dict[str, str]]:
     """The points of a file. Raises DesignError."""
     from insitu.study.design import DesignError, read_csv, read_yaml
