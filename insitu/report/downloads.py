@@ -1,5 +1,6 @@
 """Downloads: one row each, and what pictures say of them."""
 
+import textwrap
 from typing import Any
 
 import polars as pl
@@ -8,6 +9,7 @@ from insitu.report.page import BAD, INK, QUIET
 from insitu.report.reading import Run, milliseconds, seconds
 from scenarios.quantity import about
 
+_WIDE = 90  # letters in a line of a hover text
 OUTCOMES = {"on time": "@blue", "late": BAD, "failed": INK, "unfinished": QUIET}  # and their colours
 
 
@@ -64,7 +66,7 @@ def record(row: dict[str, Any]) -> str:
         f"after: granted {milliseconds(row['granted'])}, first byte {milliseconds(row['first_byte'])}, "
         f"a part runs {milliseconds(row['runnable'])}, swapped {milliseconds(row['swapped'])}",
         about(row["bytes"], "size") if row["bytes"] is not None else "",
-        row["reason"] or "",
+        *textwrap.wrap(row["reason"] or "", _WIDE),
     ]
     return "<br>".join(filter(None, lines))
 

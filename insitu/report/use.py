@@ -1,7 +1,7 @@
 """What links and slices carried over time, against their rates, guarantees and ceilings."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -17,6 +17,7 @@ _ROWS, _COLUMNS = 40, 300  # of the map of links
 _LEAST = 0.01  # of its rate is what a direction peaks at to be drawn; the fullest few are drawn in any case
 _FEW = 3
 _CLOSER, _POINTS = 9, 300  # directions that are drawn with their slices
+_UNITS = ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1.0, "bit/s"))
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -35,8 +36,26 @@ class Direction(NamedTuple):
     def name(self) -> str:
         return f"{self.link} → {self.receiver}"
 
-    def rate_at(self, ns: "np.ndarray[Any, Any]") -> Floats:
-        return np.array(self.rates, float)[np.searchsorted(self.times, ns, side="right") - 1]
+    def rate_at(self, ns: Floats) -> Floats:
+        return self._at(ns, self.rates)
+
+    def queue_at(self, ns: Floats, name: str, what: Literal["rate_bps", "ceiling_bps"]) -> Floats:
+        """A slice's guarantee or ceiling; 0 where the link has no queue for it."""
+        return self._at(ns, [next((getattr(q, what) for q in queues if q.slice == name), 0) for queues in self.queues])
+
+    def _at(self, ns: Floats, steps: list[int]) -> Floats:
+        return np.array(steps, float)[np.searchsorted(self.times, ns, side="right") - 1]
+
+
+class Line(NamedTuple):
+    """Something over time, bit/s in each bin, and how it is drawn."""
+
+    name: str
+    bps: Floats
+    colour: str
+    dash: str
+    width: float
+    legend: bool = False
 
 
 def use_section(run: Run) -> Markup:
@@ -106,7 +125,7 @@ def _binned(part: pl.DataFrame, run: Run, width: int, how: str) -> Floats:
 
 def _map(run: Run, used: pl.DataFrame, shown: list[Direction]) -> Markup:
     width = bin_ns(run, _COLUMNS)
-    times = np.arange(math.ceil(run.plan.duration_ns / width)) * float(width)
+    times = np.arange(math.ceil(run.plan.duration_ns / width), dtype=np.float64) * width
     parts = used.partition_by("link", "node", as_dict=True)
     percent = [100 * _binned(parts[d.link, d.sender], run, width, "max") / d.rate_at(times) for d in shown]
     found = marks.marks(run)
@@ -124,49 +143,18 @@ def _map(run: Run, used: pl.DataFrame, shown: list[Direction]) -> Markup:
 
 
 def _closer(run: Run, used: pl.DataFrame, direction: Direction, width: int) -> Markup:
-    """One direction's slices; where the link has a single one, what it carried in all."""
-    here = (pl.col("link") == direction.link) & (pl.col("node") == direction.sender)
-    total = _binned(used.filter(here), run, width, "mean")
-    slices = run.of("sliceuse").filter(here).select("t", "slice", "bytes").partition_by("slice", as_dict=True)
-    x = (np.arange(len(total)) * width / 1e9).round(4)
-    traces: list[dict[str, Any]] = []
-    top = max(total.max(), 1.0)
-    scale, unit = next(
-        (s, u) for s, u in ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1.0, "bit/s")) if top >= s or s == 1
-    )
-
-    def line(name: str, y: Floats, colour: str, dash: str, thick: float, legend: bool) -> dict[str, Any]:
-        return {
-            "type": "scatter", "mode": "lines", "name": name, "x": x, "y": (y / scale).round(4), "showlegend": legend,
-            "line": {"color": colour, "width": thick, "dash": dash, "shape": "hv"}, "legendgroup": name,
-            "hovertemplate": f"%{{x:.2f}} s: %{{y:.4g}} {unit}<extra>{name}</extra>",
-        }  # fmt: skip
-
-    of_plan = [entry.name for entry in run.plan.slices]
-    for (name,), part in sorted(slices.items()):
-        colour = COLOURS[of_plan.index(str(name)) % len(COLOURS)]
-        traces.append(line(str(name), _binned(part, run, width, "mean"), colour, "solid", 1.8, True))
-        for what, dash in (("rate_bps", "dash"), ("ceiling_bps", "dot")):
-            promised = _steps(direction, str(name), what, x)
-            if (
-                promised.max(initial=0)
-                and promised.min() < 1.3 * top
-                and (what == "rate_bps" or promised.min() < direction.rates[0])
-            ):
-                traces.append(
-                    line(
-                        f"{name}, {'guarantee' if what == 'rate_bps' else 'ceiling'}",
-                        promised,
-                        colour,
-                        dash,
-                        1.2,
-                        False,
-                    )
-                )
-    if not slices:
-        traces.append(line("all", total, COLOURS[0], "solid", 1.8, False))
-    if min(direction.rates) < 1.6 * top:
-        traces.append(line("rate of the link", direction.rate_at(x * 1e9), INK, "solid", 1, False))
+    lines = _lines(run, used, direction, width)
+    most = max(line.bps.max() for line in lines)
+    scale, unit = next((scale, unit) for scale, unit in _UNITS if most >= scale or scale == 1)
+    x = (np.arange(len(lines[0].bps)) * width / 1e9).round(4)
+    traces = [
+        {
+            "type": "scatter", "mode": "lines", "name": line.name, "x": x, "y": (line.bps / scale).round(4),
+            "line": {"color": line.colour, "width": line.width, "dash": line.dash, "shape": "hv"}, "showlegend": line.legend,
+            "hovertemplate": f"%{{x:.2f}} s: %{{y:.4g}} {unit}<extra>{line.name}</extra>",
+        }
+        for line in lines
+    ]  # fmt: skip
     layout = {
         "xaxis": {"title": {"text": "time [s]"}, "range": [0, run.duration_s]},
         "yaxis": {"title": {"text": unit}, "rangemode": "tozero"}, "margin": {"l": 50, "r": 10, "t": 26, "b": 40},
@@ -175,7 +163,20 @@ def _closer(run: Run, used: pl.DataFrame, direction: Direction, width: int) -> M
     return figure(traces, layout, f"{direction.name}, {about(direction.rates[0], 'rate')}", 230)
 
 
-def _steps(direction: Direction, name: str, what: str, x: Floats) -> Floats:
-    """A slice's guarantee or ceiling over time, bit/s; nothing where the link has no queues."""
-    found = [next((getattr(q, what) for q in queues if q.slice == name), 0) for queues in direction.queues]
-    return np.array(found, float)[np.searchsorted(direction.times, x * 1e9, side="right") - 1]
+def _lines(run: Run, used: pl.DataFrame, direction: Direction, width: int) -> list[Line]:
+    """What each slice carried, or all where the link has a single one; and of what was promised what comes near that."""
+    here = (pl.col("link") == direction.link) & (pl.col("node") == direction.sender)
+    total = _binned(used.filter(here), run, width, "mean")
+    times = np.arange(len(total), dtype=np.float64) * width
+    parts = run.of("sliceuse").filter(here).select("t", "slice", "bytes").partition_by("slice", as_dict=True)
+    lines = [] if parts else [Line("all", total, COLOURS[0], "solid", 1.8)]
+    promised = [Line("rate of the link", direction.rate_at(times), INK, "solid", 1.0)]
+    for number, name in enumerate(entry.name for entry in run.plan.slices):
+        if (name,) in parts:
+            colour = COLOURS[number % len(COLOURS)]
+            lines.append(Line(name, _binned(parts[name,], run, width, "mean"), colour, "solid", 1.8, legend=True))
+            guarantee, ceiling = (direction.queue_at(times, name, what) for what in ("rate_bps", "ceiling_bps"))
+            promised.append(Line(f"{name}, guarantee", guarantee, colour, "dash", 1.2))
+            if ceiling.min() < direction.rates[0]:
+                promised.append(Line(f"{name}, ceiling", ceiling, colour, "dot", 1.2))
+    return [*lines, *(line for line in promised if 0 < line.bps.min() < 1.5 * total.max())]
