@@ -14,7 +14,7 @@ class Timer:
 
     def __init__(self) -> None:
         """Raises OSError."""
-        self._descriptor = _libc.timerfd_create(_MONOTONIC, _NONBLOCK_CLOEXEC)
+        self._descriptor: int = _libc.timerfd_create(_MONOTONIC, _NONBLOCK_CLOEXEC)
         if self._descriptor < 0:
             raise OSError(ctypes.get_errno(), "timerfd_create")
 

@@ -52,9 +52,7 @@ class Client:
 
     def named(self, device: str) -> dict[str, Any]:
         """A device as CAMARA identifies it."""
-        return {
-            "ipv4Address": {"publicAddress": self._addresses[device], "privateAddress": self._addresses[device]}
-        }
+        return {"ipv4Address": {"publicAddress": self._addresses[device], "privateAddress": self._addresses[device]}}
 
     def _more(self) -> bytes:
         received = self._socket.recv(65536)

@@ -42,7 +42,9 @@ class Worker:
                 self._delete(self._open.pop(self._draw.randrange(len(self._open))))
             elif kind == "extend" and self._open:
                 body = {"requestedAdditionalDuration": 1}
-                self._note(kind, self._client.call("POST", f"{SESSIONS}/{self._draw.choice(self._open)}/extend", body)[0])
+                self._note(
+                    kind, self._client.call("POST", f"{SESSIONS}/{self._draw.choice(self._open)}/extend", body)[0]
+                )
             else:
                 self._create("expire" if kind == "expire" else "create")
         for session in self._open:
