@@ -9,7 +9,7 @@ from controller.northbound.calls import Answer, Call
 from controller.northbound.directory import Directory
 from controller.northbound.errors import ApiError
 from controller.northbound.profiles import DOWNLOAD
-from controller.northbound.resources import Resources, resource_of
+from controller.northbound.resources import Resources, in_conflict, resource_of
 from controller.session import Candidate, Ports, Request
 from controller.sessions import Refused, Sessions
 from scenarios.plan import LIBRARY_PORT
@@ -56,6 +56,9 @@ class Downloads:
         )
         shown = BaseSession(device=identifier, application_server=asked.application_server, qos_profile=DOWNLOAD)
         resource = resource_of(call, shown, request, servers)
+        for other in self._resources.conflicting(resource):
+            if not other.ended:
+                raise in_conflict(other)
         try:
             self._resources.set_up(resource, request)
         except Refused as error:

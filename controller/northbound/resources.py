@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from controller.northbound.bodies import AccessToken, BaseSession, SessionInfo
 from controller.northbound.calls import Call
+from controller.northbound.directory import overlap
 from controller.northbound.errors import ApiError
 from controller.session import Ports, Request, Session, Status
 from controller.sessions import DELETED, EXPIRED, NETWORK, Refused, Sessions
@@ -76,6 +77,11 @@ def resource_of(
     )
 
 
+def in_conflict(other: Resource) -> ApiError:
+    """There is one already."""
+    return ApiError(409, "CONFLICT", f"session {other.id} is for packets of {other.device} that this would be for too")
+
+
 class Resources:
     """All of them. `notify` is called after each change of a status; `now` is the monotonic clock, `calendar_ns` what it lacks
     to the time since 1970."""
@@ -121,6 +127,13 @@ class Resources:
     def of(self, device: str) -> Iterator[Resource]:
         self._forget()
         return (resource for resource in self._resources.values() if resource.device == device)
+
+    def conflicting(self, wanted: Resource) -> Iterator[Resource]:
+        """Those that have packets for which `wanted` is too."""
+        for other in self.of(wanted.device):
+            ports = (other.device_ports, wanted.device_ports), (other.server_ports, wanted.server_ports)
+            if set(other.servers) & set(wanted.servers) and all(overlap(*sides) for sides in ports):
+                yield other
 
     def set_up(self, resource: Resource, request: Request) -> None:
         """Returns when there is a session as requested for each server. Raises Refused, when nothing is left of it; and ApiError
