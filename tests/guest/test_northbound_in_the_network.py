@@ -128,7 +128,9 @@ def test_a_sink_hears_when_a_session_is_there_expires_or_is_ended_by_the_network
     ]
     headers = {"path": "/events", "type": "application/cloudevents+json", "token": "Bearer s3cret"}
     assert all(given == headers for _, given in told)
-    assert [r["qos_status"] for r in seen["records"] if r["kind"] == "notified"] == [data["qosStatus"] for data, _ in told]
+    assert [r["qos_status"] for r in seen["records"] if r["kind"] == "notified"] == [
+        data["qosStatus"] for data, _ in told
+    ]
 
 
 def test_what_a_sink_is_told_is_what_camara_defines(seen: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ def seen(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     command = [sys.executable, str(PROGRAMS / "sessions.py")]
     guest = machine.Machine(kernel, plan.seed, "virtual", plan.machine.memory_mb)
     status = machine.run(
-        guest, command, out, wall_limit_s=300, cwd=PROJECT, env={"PYTHONPATH": f"{PROJECT}:{PROGRAMS}"}
+        guest, command, out, wall_limit_s=1200, cwd=PROJECT, env={"PYTHONPATH": f"{PROJECT}:{PROGRAMS}"}
     )
     assert status == 0, Path(out / "logs" / "command.log").read_text()[-3000:]
     result: dict[str, Any] = json.loads((out / "result.json").read_text())
