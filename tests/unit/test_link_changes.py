@@ -1,4 +1,4 @@
-"""Links that get another rate while sessions are on them: what each session has fits what there is, and none has less than it could."""
+"""Links that get another rate while sessions are on them: what sessions have fits what there is, and comes back when it can."""
 
 import os
 from pathlib import Path
