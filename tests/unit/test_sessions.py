@@ -14,7 +14,17 @@ from edge_nodes.tiers.sessions import Grant, Northbound, Refused, Wish
 
 HERE = "127.0.0.1"
 SMALL = Candidate(Variant("d1w1b1", 1, 1, 1, (0,), 100, 1, 1, 0.75, 0.01, 0.9), 90, 4000)
-ASKED = Wish("10.0.0.9", "10.0.0.8", "models", "phone-1", 8000, 7_500_000_000, 2_500_000_000, [SMALL], "http://10.0.0.8:5000/told")
+ASKED = Wish(
+    "10.0.0.9",
+    "10.0.0.8",
+    "models",
+    "phone-1",
+    8000,
+    7_500_000_000,
+    2_500_000_000,
+    [SMALL],
+    "http://10.0.0.8:5000/told",
+)
 
 
 @asynccontextmanager
