@@ -132,7 +132,7 @@ class Downloads:
             if digest not in ask.have:
                 offset = ask.resume.offset if ask.resume and ask.resume.object == digest else 0
                 await stream.part(digest, memoryview(asked.text)[offset:], offset, len(asked.text))
-            watched = self._grants.watch(ask.download)
+            watched = self._grants.watch(ask.download, {variant.name for variant in asked.manifest.variants})
             grant, why = await self._reserve(str(request.remote), asked)
             try:
                 await self._stream(request, stream, asked, grant, why, watched)
