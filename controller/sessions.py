@@ -8,10 +8,9 @@ made it; one that dies without deleting it leaves it for the rest of its duratio
 download has left of its time, and delete when it ends or breaks off.)
 """
 
-import heapq
 import itertools
 import uuid
-from collections.abc import Callable, Collection, Iterator, Set
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +19,7 @@ from controller import slices
 from controller.classes import Classes
 from controller.decisions import Asked, Decisions
 from controller.journal import AnyLine, Ended, Numbered, State, Written
+from controller.numbering import Numbers
 from controller.paths import Paths
 from controller.policies.view import Decision, Flow, Grant, SlicingPolicy
 from controller.session import Direction, Request, Session
@@ -381,26 +381,3 @@ def _rates(live: _Live) -> dict[Direction, int]:
         return {}
     down, up = live.session.down_bps, live.session.up_bps
     return {**dict.fromkeys(live.flow.path, down), **dict.fromkeys(live.flow.back, up)}
-
-
-class Numbers:
-    """Numbers that are given out, the lowest first, and come back."""
-
-    def __init__(self, first: int, last: int) -> None:
-        self._next, self._last, self._back = first, last, list[int]()
-
-    def take(self) -> int:
-        if self._back:
-            return heapq.heappop(self._back)
-        if self._next > self._last:
-            raise OverflowError(f"there is no number over {self._last}")
-        self._next += 1
-        return self._next - 1
-
-    def go_on(self, taken: Set[int]) -> None:
-        """These have been given out and have not come back."""
-        first, self._next = self._next, max(taken, default=self._next - 1) + 1
-        self._back = sorted(set(range(first, self._next)) - taken)
-
-    def give_back(self, number: int) -> None:
-        heapq.heappush(self._back, number)
