@@ -3,6 +3,7 @@
 `python -m controller.app`, or `ryu-manager controller/app.py`; `options` is what the environment or the configuration tells it.
 """
 
+import json
 import logging
 import os
 import signal
@@ -97,6 +98,8 @@ class SliceController(App):
     @handler.set_ev_cls(ofp_event.EventOFPPortDescStatsReply, handler.CONFIG_DISPATCHER)
     def _described(self, event: Any) -> None:
         """Asked for by os-ken itself, before a switch counts as connected. Where devices are shows in its ports too."""
+        if event.msg.datapath.id not in self._names:
+            return
         ports = self._ports.setdefault(event.msg.datapath.id, {})
         ports |= {port.port_no: _is_up(event.msg.datapath, port) for port in event.msg.body}
         note = self._handovers.port_appeared if self._failover.began.is_set() else self._handovers.is_at
@@ -106,11 +109,14 @@ class SliceController(App):
     @handler.set_ev_cls(ofp_event.EventOFPStateChange, [handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER])
     def _state_changed(self, event: Any) -> None:
         datapath = event.datapath
-        if event.state == handler.MAIN_DISPATCHER:
+        if datapath.id not in self._names:
+            if event.state == handler.MAIN_DISPATCHER:
+                _LOG.warning("a switch that the plan does not have is left alone: datapath %016x", datapath.id)
+        elif event.state == handler.MAIN_DISPATCHER:
             name = self._names[datapath.id]
             self._switches.connected(name, datapath)
             self._failover.comes(name, self._ports.pop(datapath.id, {}))
-        elif datapath.id in self._names:
+        else:
             name = self._names[datapath.id]
             self._switches.disconnected(name)
             self._readback.disconnected(name)
@@ -129,6 +135,8 @@ class SliceController(App):
     @handler.set_ev_cls(ofp_event.EventOFPErrorMsg, handler.MAIN_DISPATCHER)
     def _refused(self, event: Any) -> None:
         message = event.msg
+        if message.datapath.id not in self._names:
+            return  # nothing was asked of it but by the framework
         name, why = self._names[message.datapath.id], f"refused, type {message.type}, code {message.code}"
         if not self._switches.refused(name, message.xid, why):
             _LOG.error("%s %s: %s", name, why, message)
@@ -136,6 +144,8 @@ class SliceController(App):
     @handler.set_ev_cls(ofp_event.EventOFPPortStatus, handler.MAIN_DISPATCHER)
     def _port_changed(self, event: Any) -> None:
         message, ofproto = event.msg, event.msg.datapath.ofproto
+        if message.datapath.id not in self._names:
+            return
         switch, port = self._names[message.datapath.id], message.desc
         gone = message.reason == ofproto.OFPPR_DELETE
         self._failover.says(switch, port.port_no, gone or _is_up(message.datapath, port))
@@ -188,9 +198,7 @@ class SliceController(App):
         )
 
     def _serve_northbound(self) -> None:
-        from eventlet import greenio, wsgi  # after the hub is patched
-
-        listening = greenio.GreenSocket(options.northbound())
+        from eventlet import wsgi  # after the hub is patched
 
         def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
             try:
@@ -199,13 +207,23 @@ class SliceController(App):
                 _LOG.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
                 os._exit(1)  # a run whose controller has a fault gives no results
 
-        hub.spawn(wsgi.server, listening, answer, log_output=False, debug=False)
+        hub.spawn(wsgi.server, options.northbound(), answer, log_output=False, debug=False)
 
     def _listen_to_the_machine(self) -> None:
-        from eventlet import greenio  # after the hub is patched
-
         if channel := options.machine():
-            hub.spawn(self._handovers.listen, greenio.GreenSocket(channel))
+            self._spawn(self._listen, channel)
+
+    def _listen(self, channel: Any) -> None:
+        """Does what the machine asks for, line by line, for as long as it is there; `channel` is a green socket."""
+        self._handovers.answer_by(channel.sendall)
+        for line in channel.makefile("rb"):
+            ((what, about),) = json.loads(line).items()
+            if what == "changed":
+                self._spawn(self._sessions.reshape, self._plan.changes[about["number"]])
+            elif what == "prepare":
+                self._handovers.prepare(**about)
+            else:
+                self._handovers.execute(**about)
 
     def _delivered(self, event: Event, attempts: int, answer: int) -> None:
         now = self._recorder.now()

@@ -8,11 +8,7 @@ from scenarios.links import TOWARDS, Dynamics, LinkSpec, Towards
 from scenarios.names import directions
 from scenarios.schema import Device, Scenario
 from scenarios.shaping import Clock, needs_wire, shape, timeline
-from scenarios.tables import SECOND
 
-LEAST_TCP_BUFFER = 4 << 20
-MOST_TCP_BUFFER = (1 << 31) - 1  # the kernel's; TCP's window has at most 1 GiB (RFC 7323, 2.3), half of it
-FILLING = 13_000_000  # ns
 # From a switch to the host that stands beside it
 HERE = LinkSpec.model_validate({"rate": "40 Gbit/s", "delay": "10 us"})
 
@@ -180,27 +176,3 @@ class Network:
 def _whole_bytes(rate: float) -> int:
     """The kernel counts rates in bytes per second."""
     return int(rate) // 8 * 8
-
-
-def tcp_buffer(scenario: Scenario) -> int:
-    """Three times the largest bandwidth-delay product of any path from the central site, so that one flow can fill it: over half
-    of a socket's memory is the kernel's own; with four times, slow start overruns the queue of 50 ms.
-
-    At least 13 ms at the fastest link's rate: 64 MB at 40 Gbit/s, where less does not fill a link of no delay.
-    """
-    own = [device.link for device in scenario.devices if device.link is not None]
-    farthest = max((_slowest_way(spec)[1] for spec in own), default=0)
-    largest = max(way.rate for way in directions(scenario)) // 8 * FILLING // SECOND // 2
-    for region in scenario.network.regions:
-        for gnb in region.gnbs:
-            path = [_slowest_way(spec) for spec in (scenario.network.core, region.link, gnb.link, gnb.radio)]
-            for links in (path[:-1], path):
-                round_trip = 2 * (sum(delay for _, delay in links) + farthest)
-                largest = max(largest, min(rate for rate, _ in links) * round_trip // (8 * SECOND))
-    return min(max(LEAST_TCP_BUFFER, 3 * largest), MOST_TCP_BUFFER)
-
-
-def _slowest_way(spec: LinkSpec) -> tuple[int, int]:
-    """The higher rate and the longer delay of a link's directions."""
-    ways = [spec.towards(way) for way in TOWARDS]
-    return max(way.rate for way in ways), max(way.delay for way in ways)

@@ -8,10 +8,11 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from scenarios import plan as p
+from scenarios.buffers import tcp_buffer
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.draws import generator, pauses
 from scenarios.names import slice_names
-from scenarios.network import Network, tcp_buffer
+from scenarios.network import Network
 from scenarios.prefetching import prefetches
 from scenarios.profiles import offered
 from scenarios.schema import Device, Policies, Scenario, Traffic

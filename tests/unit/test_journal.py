@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller.journal import AnyLine, Ended, Forgotten, Journal, JournalError, Known, Line, Numbered, Written, state
+from controller.numbering import Numbers
 from controller.paths import Paths
 from controller.policies.admission import Static
 from controller.session import Request, Session
-from controller.sessions import Numbers, Sessions
+from controller.sessions import Sessions
 from linux.tree import FIRST_SESSION
 from scenarios import records
 

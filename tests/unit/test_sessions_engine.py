@@ -15,11 +15,12 @@ os.environ.setdefault("OSKEN_HUB_TYPE", "eventlet")
 from os_ken.lib import hub
 
 from controller.classes import Classes
+from controller.numbering import Numbers
 from controller.paths import Paths
 from controller.policies import slicing
 from controller.policies.view import Decision, View, from_json
 from controller.session import Ports, Request, Session
-from controller.sessions import DELETED, EXPIRED, Numbers, Refused, Sessions
+from controller.sessions import DELETED, EXPIRED, Refused, Sessions
 from controller.slices import Entry, session_entries
 from controller.switches import SwitchError
 from linux import tree
