@@ -3,6 +3,7 @@
 `python -m controller.app`, or `ryu-manager controller/app.py`; `options` is what the environment or the configuration tells it.
 """
 
+import json
 import logging
 import os
 import signal
@@ -205,7 +206,19 @@ class SliceController(App):
         from eventlet import greenio  # after the hub is patched
 
         if channel := options.machine():
-            hub.spawn(self._handovers.listen, greenio.GreenSocket(channel))
+            self._spawn(self._listen, greenio.GreenSocket(channel))
+
+    def _listen(self, channel: Any) -> None:
+        """Does what the machine asks for, line by line, for as long as it is there."""
+        self._handovers.answer_by(channel.sendall)
+        for line in channel.makefile("rb"):
+            ((what, about),) = json.loads(line).items()
+            if what == "changed":
+                self._spawn(self._sessions.reshape, self._plan.changes[about["number"]])
+            elif what == "prepare":
+                self._handovers.prepare(**about)
+            else:
+                self._handovers.execute(**about)
 
     def _delivered(self, event: Event, attempts: int, answer: int) -> None:
         now = self._recorder.now()

@@ -8,11 +8,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
+from msgspec.structs import replace
+
 from controller.session import Direction
 from linux import tree
 from linux.netlink import Message
 from linux.tree import LEAST_BPS
-from scenarios.plan import Plan
+from scenarios.plan import Change, Plan
 
 Rates = Mapping[Direction, int]  # bit/s at each port
 _GONE = (errno.ENOENT, errno.ENODEV, errno.EINVAL)  # the class, its interface, or the whole tree is not there
@@ -69,9 +71,17 @@ class Classes:
         index, messages = self._index(end.interface), list[Message]()
         for queue, (slice_queue, rate) in self._there[direction].items():
             messages += tree.session_class(end, index, slice_queue, queue, max(rate, LEAST_BPS))
-        for slice_queue in {slice_queue: None for slice_queue, _ in self._there[direction].values()}:
-            messages += self._default(direction, slice_queue)
+        for slice_of in end.queues:
+            messages += self._default(direction, slice_of.number)
         self._netlink.request(messages)
+
+    def reshape(self, direction: Direction, change: Change) -> None:
+        """A port has another shape: its sessions' classes get what they have to have there. Raises OSError."""
+        if direction not in self._ends:
+            return
+        self._ends[direction] = replace(self._ends[direction], shape=change.shape, queues=change.queues)
+        self._guarantees |= {(direction, queue.number): queue.rate_bps for queue in change.queues}
+        self.renew(direction)
 
     def restore(
         self,

@@ -12,8 +12,8 @@ from typing import Any
 from controller.paths import NoPath, Paths
 from controller.policies import cost
 from controller.policies.checking import PolicyError, decide
-from controller.policies.view import Decision, Flow, Grant, LinkView, SliceView, SlicingPolicy, View
-from controller.session import Request
+from controller.policies.view import Decision, Flow, Grant, LinkView, Room, SliceView, SlicingPolicy, View
+from controller.session import Direction, Request
 from scenarios.plan import Plan
 
 _LOG = logging.getLogger(__name__)
@@ -68,8 +68,27 @@ class Decisions:
         self._there_are.set()
         return asked
 
+    def has_now(self, direction: Direction, rate_bps: int) -> None:
+        """A direction of a link has another rate from now on."""
+        self._links[direction] = LinkView(rate_bps)
+        self.network_changed()
+
+    def misfits(self, direction: Direction) -> list[str]:
+        """Sessions, by id, that have not what they should at a direction of a link: more than it has, or less than they asked."""
+        running = [flow for flow in self._running() if direction in (*flow.path, *flow.back)]
+        view = View(self._now(), self._links, self._slices, running=tuple(running))
+        room = Room(view)
+        found = []
+        for flow in running:
+            part = (direction, flow.request.slice)
+            most = view.guaranteed_bps(part)
+            over = flow.down_bps > most if flow.shared else room.free_bps(part) < 0
+            if over or flow.down_bps < flow.request.down_bps:
+                found.append(flow.request.id)
+        return found
+
     def network_changed(self) -> None:
-        """A decision that is being charged is taken again: its paths are not those of now."""
+        """A decision that is being charged is taken again: its paths or rates are not those of now."""
         self._network += 1
 
     def flow(self, request: Request) -> Flow | None:

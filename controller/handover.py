@@ -64,15 +64,18 @@ class Handovers:
         self._under_way: dict[str, _Handover] = {}  # the last of each device
         self._answer: Callable[[bytes], None] = lambda line: None
 
-    def listen(self, channel: Any) -> None:
-        """Does what the machine asks for, line by line, for as long as it is there; `channel` is a green socket."""
-        self._answer = channel.sendall
-        for line in channel.makefile("rb"):
-            ((what, about),) = json.loads(line).items()
-            if what == "execute":
-                self._under_way[about["device"]].executed.set()
-            elif about["place"] > self._places[about["device"]]:  # else the port was faster than these words
-                self._begin(_Handover(self._devices[about["device"]], about["place"], self._new_event))
+    def answer_by(self, send: Callable[[bytes], None]) -> None:
+        """There is a machine that waits for answers."""
+        self._answer = send
+
+    def prepare(self, device: str, place: int) -> None:
+        """The machine is going to move a device to its attachment of that number."""
+        if place > self._places[device]:  # else the port was faster than these words
+            self._begin(_Handover(self._devices[device], place, self._new_event))
+
+    def execute(self, device: str, place: int) -> None:
+        """It moves it now."""
+        self._under_way[device].executed.set()
 
     def is_at(self, switch: str, interface: str, port: int) -> None:
         """A switch has a port, as it says when it connects: a device may have moved while there was no controller."""

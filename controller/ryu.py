@@ -14,6 +14,13 @@ os.environ.setdefault(
     "EVENTLET_NO_GREENDNS", "yes"
 )  # nobody looks up names here; it is a third of the time of all imports
 
+if "ryu.lib.hub" not in sys.modules:  # else it may have begun already
+    import eventlet
+
+    from controller.exact_hub import ExactHub
+
+    eventlet.hubs.use_hub(ExactHub)
+
 if NAME == "ryu":
     from ryu.lib import hub
 

@@ -26,7 +26,7 @@ from controller.session import Direction, Request, Session
 from controller.switches import SwitchError, Switches
 from linux.tree import FIRST_SESSION, LAST_SESSION
 from scenarios import records
-from scenarios.plan import Plan
+from scenarios.plan import Change, Plan
 
 # Why a session ended: CAMARA's statusInfo
 EXPIRED, NETWORK, DELETED = "DURATION_EXPIRED", "NETWORK_TERMINATED", "DELETE_REQUESTED"
@@ -71,7 +71,7 @@ class Sessions:
     ) -> None:
         self.sessions: dict[str, Session] = {}
         # Told of each change after it: "AVAILABLE" (set up), "EXTENDED", why a rate or a path is another one
-        # ("POLICY", "HANDOVER", "FAILURE"), or, when `ended` is set, why it ended
+        # ("POLICY", "HANDOVER", "FAILURE", "LINK"), or, when `ended` is set, why it ended
         self.on_change: list[Callable[[Session, str], None]] = []
         self._paths, self._switches, self._classes = paths, switches, classes
         self._recorder, self._hub, self._journal = recorder, hub, journal
@@ -175,6 +175,15 @@ class Sessions:
         self._paths.set_down(set(links_down))
         self._follow(list(self._live.values()), "FAILURE")
 
+    def reshape(self, change: Change) -> None:
+        """An end of a link has another shape now: sessions that it cannot carry any more, or can carry better, are decided anew,
+        in the order in which they were granted. Raises OSError."""
+        direction = (change.link, change.end)
+        self._classes.reshape(direction, change)
+        self._decisions.has_now(direction, change.shape.rate_bps)
+        misfits = [self._live[id] for id in self._decisions.misfits(direction)]
+        self._decide_anew([live for live in misfits if not live.session.ended], "LINK")
+
     def entries(self) -> Iterator[slices.Entry]:
         """The flows that sessions have."""
         for live in self._live.values():
@@ -243,20 +252,26 @@ class Sessions:
     def _follow(self, moving: list[_Live], cause: str, between: Callable[[], None] = lambda: None) -> None:
         """On the new paths everything is set before anything goes from the old ones."""
         self._decisions.network_changed()
-        asked = []
+        moved = []
         for live in moving:
             flow = self._decisions.flow(live.session.request)
             if flow is None or (flow.path, flow.back) != (live.flow.path, live.flow.back):
-                asked.append((live, self._decisions.ask(live.session.request)))
+                moved.append(live)
+        self._decide_anew(moved, cause, between)
+
+    def _decide_anew(self, those: list[_Live], cause: str, between: Callable[[], None] = lambda: None) -> None:
+        """On the paths and at the rates that there are now."""
+        asked = [(live, self._decisions.ask(live.session.request)) for live in those]
+        had = [live.flow for live in those]
         for live, answer in asked:
             answer.decided.wait()
             with live.lock:
                 if not live.session.ended:
                     self._make(live, answer)
         between()
-        for live, _ in asked:
+        for live, before in zip(those, had, strict=True):
             with live.lock:
-                if not live.session.ended:
+                if not live.session.ended and live.flow != before:
                     self._break(live, cause)
 
     def _make(self, live: _Live, answer: Asked) -> None:

@@ -1,9 +1,11 @@
-"""The machine's end of its channel to the controller: JSON lines about what the plan is going to do to devices.
+"""The machine's end of its channel to the controller: JSON lines about what the plan does to devices and links.
 
 `{"prepare": {"device": D, "place": n}}`: device D will be at its attachment n; `{"execute": …}`: now. The controller answers each
 by `{"prepared": …}` and `{"executed": …}`, with the same device and place. It may also be gone: then there is no answer.
+`{"changed": {"number": n}}`: the plan's change of that number is carried out.
 """
 
+import contextlib
 import json
 import select
 import socket
@@ -32,10 +34,11 @@ class Control:
 
     def ask(self, what: Asked, device: str, place: int) -> None:
         """Asks a controller that is there; where none is, nothing will be answered."""
-        try:
-            self._socket.sendall(json.dumps({what: {"device": device, "place": place}}).encode() + b"\n")
-        except (BrokenPipeError, ConnectionResetError):
-            return
+        self._send(what, {"device": device, "place": place})
+
+    def tell_of_change(self, number: int) -> None:
+        """The plan's change of that number is carried out, or was before this controller was started. Nothing is answered."""
+        self._send("changed", {"number": number})
 
     def is_done(self, what: Done, device: str, place: int, limit_s: float = 0) -> bool:
         """Whether the controller has answered, at the latest after so many seconds of the machine's time."""
@@ -46,6 +49,10 @@ class Control:
                 return False
         self._answers.remove((what, device, place))
         return True
+
+    def _send(self, what: str, about: dict[str, str | int]) -> None:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._socket.sendall(json.dumps({what: about}).encode() + b"\n")
 
     def _read(self) -> bool:
         """Takes what has come; False when the controller is gone."""

@@ -27,7 +27,7 @@ from linux import namespace, tree
 from linux.tree import Reading
 from scenarios import plan as plans
 from scenarios import records
-from scenarios.plan import Change, Device, End, Fault, Library, Plan
+from scenarios.plan import Device, End, Fault, Library, Plan
 from topology import openvswitch
 from topology.net import Network
 
@@ -50,6 +50,7 @@ class Run:
         self.statuses: dict[str, int] = {}
         self._agenda: list[tuple[int, int, int, Callable[[int], None]]] = []  # when, rank, number: a heap
         self._noted = 0
+        self._changed: dict[tuple[str, int], int] = {}  # end of a link -> the number of its last change
         self._progress = (folder / "progress").open("ab", buffering=0)
 
     def payloads(self) -> list[Path]:
@@ -157,10 +158,10 @@ class Run:
         samples = range(plan.sample_interval_ns, plan.duration_ns + 1, plan.sample_interval_ns)
         for at in samples:
             self._note(at, 0, partial(self._sample, usage))
-        for change in plan.changes:
-            self._note(change.time_ns, 1, partial(self._change, network, change))
+        for number, change in enumerate(plan.changes):
+            self._note(change.time_ns, 1, partial(self._change, network, control, number))
         for fault in plan.faults:
-            self._note(fault.time_ns, 2, partial(self._fail, network, fault))
+            self._note(fault.time_ns, 2, partial(self._fail, network, control, fault))
         for at, moves in moves_by_time(plan).items():
             self._note(at, 3, partial(self._hand_over, handovers, moves))
             for device, place in moves:
@@ -184,14 +185,17 @@ class Run:
             self._phase(f"at {at // SECOND}")
             self._stop_if_one_died(at)
 
-    def _change(self, network: Network, change: Change, _: int) -> None:
+    def _change(self, network: Network, control: Control, number: int, _: int) -> None:
+        change = self.plan.changes[number]
         end, readings = network.change(change)
+        self._changed[change.link, change.end] = number
+        control.tell_of_change(number)
         self._record_readings(end, readings)
         now, shape = self.recorder.now(), change.shape
         what = (shape.rate_bps, shape.delay_ns, shape.jitter_ns, shape.loss)
         self.recorder.write(records.Changed(now, end.node, change.link, *what))
 
-    def _fail(self, network: Network, fault: Fault, at: int) -> None:
+    def _fail(self, network: Network, control: Control, fault: Fault, at: int) -> None:
         """A thing goes down, or comes back."""
         self.recorder.write(records.Fault(self.recorder.now(), fault.name, fault.kind, fault.up))
         if fault.kind == "link":
@@ -201,6 +205,8 @@ class Run:
         elif fault.up:
             self._controller = self._controllers.start()
             self.services.append(self._controller)
+            for number in self._changed.values():
+                control.tell_of_change(number)
         else:
             self.statuses[self._controller.name] = self._controllers.kill(self._controller)
         if fault.up and fault.kind != "link":

@@ -268,7 +268,7 @@ class SessionAvailable(Event, frozen=True):
 
 
 class SessionChanged(Event, frozen=True):
-    """A session that lasts has another rate, variant, path or end. Causes: POLICY, HANDOVER, FAILURE, EXTENDED."""
+    """A session that lasts has another rate, variant, path or end. Causes: POLICY, HANDOVER, FAILURE, LINK, EXTENDED."""
 
     session: str
     slice: str

@@ -1,6 +1,7 @@
 """Nothing of a session is left, however it ends: flows, classes and qdiscs of real switches before and after random operations."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,18 +15,19 @@ from scenarios import planner
 from scenarios.load import load
 from tests.conftest import PROGRAMS, PROJECT
 
-OPERATIONS = 300  # what Open vSwitch does in about 10 s of an idle core: docs/sessions.md
-SCENARIO = """
+OPERATIONS, CLIENTS = int(os.environ.get("OPERATIONS", 1000)), 16
+CELLS = "a" + 20 * "ba"  # which the bus visits, one after the other
+SCENARIO = f"""
 name: churn
 duration: 60 s
 network:
-  core: {rate: 1 Gbit/s, delay: 1 ms}
-  regions: [{name: west, gnbs: [{name: a, radio: {rate: 100 Mbit/s}}, {name: b, radio: {rate: 50 Mbit/s}}, {name: c}]}]
-slices: [{name: models, guarantee: 50 %}, {name: video, guarantee: 20 %}, {name: default}]
+  core: {{rate: 1 Gbit/s, delay: 1 ms}}
+  gnbs: [{{name: a, radio: {{rate: 100 Mbit/s}}}}, {{name: b, radio: {{rate: 50 Mbit/s}}}}]
+slices: [{{name: models, guarantee: 50 %}}, {{name: video, guarantee: 20 %}}, {{name: default}}]
 devices:
-  - {name: phone, count: 4, at: a, slice: models}
-  - {name: bus, at: b, slice: models, route: {9 s: c, 18 s: a, 27 s: b, 36 s: c, 45 s: a, 54 s: b}}
-policies: {slicing: deadline}
+  - {{name: phone, count: 30, at: b, slice: models}}
+  - {{name: bus, at: a, slice: models, route: {{{", ".join(f"{n} s: {cell}" for n, cell in enumerate(CELLS) if n)}}}}}
+policies: {{slicing: deadline}}
 """
 
 
@@ -36,7 +38,7 @@ def seen(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     file.write_text(SCENARIO)
     plan = planner.decide(load(file), 3, planner.Published({"digits": "sha256:" + "0" * 64}, "sha256:" + "0" * 64))
     (out / "plan.json").write_bytes(plans.canonical(plan))
-    (out / "order.json").write_text(json.dumps({"operations": OPERATIONS}))
+    (out / "order.json").write_text(json.dumps({"operations": OPERATIONS, "clients": CLIENTS}))
     command = [sys.executable, str(PROGRAMS / "sessions.py")]
     guest = machine.Machine(kernel, plan.seed, "virtual", plan.machine.memory_mb)
     status = machine.run(

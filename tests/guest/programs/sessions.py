@@ -1,61 +1,68 @@
-"""Random operations on sessions, by clients of the northbound, on real switches: what is there before and after.
+"""Random operations on sessions, by many clients of the northbound at once, on real switches: what is there before and after.
 
-/run/out/order.json: {"operations": N}. Of N operations some are refused by a switch whose table is full, some sessions expire, and
-some devices move.
+/run/out/order.json: {"operations": N, "clients": M}. Of N operations some are refused by a switch whose table is full or by the
+policy, some sessions expire, and a device moves from cell to cell meanwhile.
 """
 
 import json
 import random
-import re
-import socket
 import subprocess
+import threading
 import time
 from collections import Counter
-from typing import Any
 
+from clients import SESSIONS, Client
 from emulation import OUT, emulation, read_plan, write_result
 
-from linux import namespace
-from scenarios.plan import NORTHBOUND_PORT, Plan
+from scenarios.plan import Plan
+from topology.net import Network
 
-DOWNLOADS, SESSIONS = "/insitu/v1/downloads", "/quality-on-demand/v1/sessions"
+KINDS = {"create": 40, "delete": 36, "extend": 14, "expire": 10}
+SECOND = 10**9
+TURN_S = 0.1  # of what happens meanwhile
+MOST_OPEN = 4  # sessions of a client
 
 
-class Client:
-    """One connection to the NEF from a host."""
+class Worker:
+    """One client that does its share, in a thread of its own."""
 
-    def __init__(self, plan: Plan, host: str) -> None:
-        self._addresses = {entry.name: entry.ip for entry in plan.hosts}
-        self._socket = namespace.tcp_socket(host)
-        self._socket.setblocking(True)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.connect((self._addresses["nef"], NORTHBOUND_PORT))
+    def __init__(self, plan: Plan, number: int, operations: int) -> None:
+        self._draw = random.Random(f"{plan.seed} {number}")
+        self._client, self._operations = Client(plan, "central"), operations
+        self._devices = [device.host for device in plan.devices]
+        self._servers = ["central", *(f"{gnb}-edge" for gnb in ("a", "b"))]
+        self.outcomes: Counter[str] = Counter()
+        self._open: list[str] = []
+        self.thread = threading.Thread(target=self._work)
 
-    def call(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        data = b"" if body is None else json.dumps(body).encode()
-        head = f"{method} {path} HTTP/1.1\r\nHost: nef\r\nContent-Type: application/json\r\n"
-        self._socket.sendall(head.encode() + b"Content-Length: %d\r\n\r\n" % len(data) + data)
-        answer = b""
-        while b"\r\n\r\n" not in answer:
-            answer += self._socket.recv(65536)
-        heads, _, rest = answer.partition(b"\r\n\r\n")
-        length = re.search(rb"(?i)content-length: *(\d+)", heads)
-        while length and len(rest) < int(length[1]):
-            rest += self._socket.recv(65536)
-        return int(heads.split()[1]), json.loads(rest) if rest else None
+    def _work(self) -> None:
+        for _ in range(self._operations):
+            kind = self._draw.choices([*KINDS], [*KINDS.values()])[0]
+            if kind == "delete" and self._open or len(self._open) >= MOST_OPEN:
+                self._delete(self._open.pop(self._draw.randrange(len(self._open))))
+            elif kind == "extend" and self._open:
+                body = {"requestedAdditionalDuration": 1}
+                self._note(
+                    kind, self._client.call("POST", f"{SESSIONS}/{self._draw.choice(self._open)}/extend", body)[0]
+                )
+            else:
+                self._create("expire" if kind == "expire" else "create")
+        for session in self._open:
+            self._delete(session)
 
-    def create(self, device: str, server: str, rate: int, duration_ns: int) -> tuple[int, Any]:
-        ip = self._addresses[device]
-        body = {
-            "device": {"ipv4Address": {"publicAddress": ip, "privateAddress": ip}},
-            "applicationServer": {"ipv4Address": self._addresses[server]},
-            "slice": "models",
-            "download": "random",
-            "rate": rate,
-            "time_left_ns": duration_ns,
-            "duration_ns": duration_ns,
-        }
-        return self.call("POST", DOWNLOADS, body)
+    def _create(self, kind: str) -> None:
+        device, server = self._draw.choice(self._devices), self._draw.choice(self._servers)
+        rate = self._draw.choice([10**5, 10**6, 10**7])
+        status, answer = self._client.create(device, server, rate, SECOND // 2 if kind == "expire" else 3600 * SECOND)
+        self._note(kind, status)
+        if status == 201 and kind == "create":
+            self._open.append(answer["sessionId"])
+
+    def _delete(self, session: str) -> None:
+        self._note("delete", self._client.call("DELETE", f"{SESSIONS}/{session}")[0])
+
+    def _note(self, kind: str, status: int) -> None:
+        self.outcomes[f"{kind} {status}"] += 1
 
 
 def state(plan: Plan) -> dict[str, list[str]]:
@@ -84,64 +91,38 @@ def full(switch: str, flows: int) -> None:
     _run(f"ovs-vsctl -- {table} -- set Bridge {switch} flow_tables:0=@t")
 
 
+def disturb(network: Network, workers: list[Worker], draw: random.Random) -> int:
+    """While clients work, and until it is at home again, a device moves; a switch is full now and then. Gives the moves."""
+    (device,) = [device for device in network.plan.devices if len(device.attachments) > 1]
+    for place in range(1, len(device.attachments)):
+        if any(worker.thread.is_alive() for worker in workers):
+            refusing = draw.choice(network.plan.switches).name
+            full(refusing, sum("table=1," not in flow for flow in flows_of(refusing)))
+            time.sleep(TURN_S)
+            _run(f"ovs-vsctl clear Bridge {refusing} flow_tables")
+        network.hand_over([(device, place)])
+        time.sleep(TURN_S)
+    return place
+
+
 def main() -> None:
     plan, order = read_plan(), json.loads((OUT / "order.json").read_text())
-    draw = random.Random(plan.seed)
-    outcomes: Counter[str] = Counter()
     with emulation(plan) as (network, _):
         before = state(plan)
-        client = Client(plan, "west-local")
-        movers = [device for device in plan.devices if len(device.attachments) > 1]
-        places = {device.host: 0 for device in movers}
-        open_sessions: list[str] = []
-        refusing = ""
-        most: dict[str, list[str]] = {}
-        for number in range(order["operations"]):
-            kind = draw.choices(["create", "delete", "extend", "expire", "move"], [40, 30, 10, 10, 1])[0]
-            if number % 50 == 0:
-                if refusing:
-                    _run(f"ovs-vsctl clear Bridge {refusing} flow_tables")
-                refusing = "" if refusing else draw.choice(plan.switches).name
-                if refusing:
-                    full(refusing, sum("table=1," not in flow for flow in flows_of(refusing)))
-            if kind in ("create", "expire"):
-                device = draw.choice(plan.devices).host
-                server = draw.choice(["west-local", "central", f"{draw.choice(['a', 'b', 'c'])}-edge"])
-                duration = 1_000_000_000 if kind == "expire" else 3600_000_000_000
-                status, answer = client.create(device, server, draw.choice([10**5, 10**6, 10**9]), duration)
-                outcomes[f"{kind} {status}"] += 1
-                if status == 201:
-                    open_sessions.append(answer["sessionId"])
-            elif kind == "move" and movers:
-                device = draw.choice(movers)
-                if places[device.host] + 1 < len(device.attachments):
-                    places[device.host] += 1
-                    network.hand_over([(device, places[device.host])])
-                    time.sleep(0.2)
-                    outcomes["move"] += 1
-            elif open_sessions:
-                session = open_sessions.pop(draw.randrange(len(open_sessions)))
-                if kind == "delete":
-                    outcomes[f"delete {client.call('DELETE', f'{SESSIONS}/{session}')[0]}"] += 1
-                else:
-                    body = {"requestedAdditionalDuration": 1}
-                    outcomes[f"extend {client.call('POST', f'{SESSIONS}/{session}/extend', body)[0]}"] += 1
-                    open_sessions.append(session)
-            if number == order["operations"] // 2:
-                most = state(plan)
-        if refusing:
-            _run(f"ovs-vsctl clear Bridge {refusing} flow_tables")
-        for session in open_sessions:
-            client.call("DELETE", f"{SESSIONS}/{session}")
-        for device in movers:
-            for place in range(places[device.host] + 1, len(device.attachments)):
-                network.hand_over([(device, place)])
-                time.sleep(1)
+        workers = [Worker(plan, n, order["operations"] // order["clients"]) for n in range(order["clients"])]
+        for worker in workers:
+            worker.thread.start()
+        time.sleep(TURN_S)
+        during = state(plan)
+        moves = disturb(network, workers, random.Random(plan.seed))
+        for worker in workers:
+            worker.thread.join()
         time.sleep(5)  # the last that expire
         after = state(plan)
-    result = {"outcomes": outcomes, "during": sum(map(len, most.values())) - sum(map(len, before.values()))}
+    outcomes = sum((worker.outcomes for worker in workers), Counter())
     changed = {name: [before[name], after[name]] for name in before if before[name] != after[name]}
-    write_result(result | {"changed": changed})
+    more = sum(map(len, during.values())) - sum(map(len, before.values()))
+    write_result({"outcomes": {**outcomes, "move": moves}, "during": more, "changed": changed})
 
 
 main()
