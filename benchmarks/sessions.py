@@ -25,8 +25,9 @@ STANDING, CLIENTS = [0, 2000], [1, 8]
 
 def scenario() -> str:
     names = [f"{region}-{number}" for region, gnbs in REGIONS.items() for number in range(gnbs)]
+    link = "{rate: 10 Gbit/s, delay: 1 us}"
     regions = [
-        f"{{name: {region}, link: {{rate: 10 Gbit/s, delay: 1 us}}, gnbs: [{', '.join(f'{{name: {n}}}' for n in names if n.startswith(region))}]}}"
+        f"{{name: {region}, link: {link}, gnbs: [{', '.join(f'{{name: {n}}}' for n in names if n.startswith(region))}]}}"
         for region in REGIONS
     ]
     devices = [f"{{name: ue-{name}, count: 3, at: {name}, slice: models}}" for name in names]
@@ -56,8 +57,10 @@ def main() -> None:
             raise SystemExit((out / "logs" / "command.log").read_text()[-3000:])
         runs = json.loads((out / "result.json").read_text())["runs"]
     print(f"{len(plan.switches)} switches, {len(plan.links)} links, paths of 3 switches; wall time, one core")
-    print("CPU: of the controller and of Open vSwitch for one set-up and tear-down")
-    print("| sessions that stand | clients at once | set-ups and tear-downs a second | a set-up, median | p99 | controller | switches |")
+    print("set-ups and tear-downs a second; processor time of the controller and of Open vSwitch for one")
+    print(
+        "| sessions that stand | clients at once | set-ups and tear-downs a second | a set-up, median | p99 | controller | switches |"
+    )
     print("|--:|--:|--:|--:|--:|--:|--:|")
     for run in runs:
         up = sorted(run["up_s"])

@@ -104,8 +104,9 @@ class QualityOnDemand:
         return self._resources.find(call.resource.lower(), call.client)
 
     def _refuse_conflict(self, wanted: Resource) -> None:
+        servers = set(wanted.servers)
         for other in self._resources.of(wanted.device):
-            same = set(other.servers) & set(wanted.servers)
+            same = servers.intersection(other.servers)
             ports = (other.device_ports, wanted.device_ports), (other.server_ports, wanted.server_ports)
             if same and all(overlap(*sides) for sides in ports):
                 message = f"session {other.id} is for packets between {wanted.device} and {min(same)} already"

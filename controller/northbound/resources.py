@@ -3,7 +3,9 @@
 A session whose application server is several hosts is several sessions of the engine, its parts; it is as good as the worst.
 """
 
-from collections.abc import Callable, Iterator
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -93,15 +95,18 @@ class Resources:
         self._sessions, self._notify, self._now, self._calendar_ns = sessions, notify, now, calendar_ns
         self._keep, self._forget_it = keep, forget
         self._resources: dict[str, Resource] = {}
+        self._of_device: dict[str, dict[str, Resource]] = defaultdict(dict)
+        self._ended: list[tuple[int, str]] = []  # a heap of those that the network has ended: when, and which
         self._of_part: dict[str, Resource] = {}
         sessions.on_change.append(self._changed)
 
     def restore(self, resource: Resource) -> None:
         """One that there was before the controller was killed."""
-        self._resources[resource.id] = resource
+        self._add(resource)
         for part in resource.parts:
             self._of_part[part.request.id] = resource
         if resource.ended:
+            self._note_end(resource)
             self._end_parts(resource)
         if resource.set_up:
             self._tell(resource)
@@ -118,18 +123,18 @@ class Resources:
             raise ApiError(403, "PERMISSION_DENIED", f"session {id} was made by another client")
         return resource
 
-    def of(self, device: str) -> Iterator[Resource]:
+    def of(self, device: str) -> Collection[Resource]:
         self._forget()
-        return (resource for resource in self._resources.values() if resource.device == device)
+        return self._of_device[device].values()
 
     def set_up(self, resource: Resource, request: Request) -> None:
         """Returns when there is a session as requested for each server. Raises Refused, when nothing is left of it; and ApiError
         where the device has too many."""
-        if sum(1 for _ in self.of(resource.device)) >= MOST_OF_A_DEVICE:
+        if len(self.of(resource.device)) >= MOST_OF_A_DEVICE:
             raise ApiError(
                 429, "QUOTA_EXCEEDED", f"{resource.device} has {MOST_OF_A_DEVICE} sessions, and may have no more"
             )
-        self._resources[resource.id] = resource
+        self._add(resource)
         self._keep(resource)
         try:
             for number, server in enumerate(resource.servers):
@@ -143,7 +148,7 @@ class Resources:
         resource.set_up = True
         if resource.ended:  # while it was set up
             self._end_parts(resource)
-        self._keep(resource)
+            self._keep(resource)
         self._tell(resource)
 
     def delete(self, resource: Resource) -> None:
@@ -152,6 +157,7 @@ class Resources:
 
     def drop(self, resource: Resource) -> None:
         if self._resources.pop(resource.id, None):
+            del self._of_device[resource.device][resource.id]
             self._forget_it(resource.id)
 
     def extend(self, resource: Resource, by_ns: int) -> None:
@@ -179,6 +185,10 @@ class Resources:
         moment = _EPOCH + timedelta(microseconds=(ns + self._calendar_ns) // 1000)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+    def _add(self, resource: Resource) -> None:
+        self._resources[resource.id] = resource
+        self._of_device[resource.device][resource.id] = resource
+
     def _changed(self, session: Session, _: str) -> None:
         resource = self._of_part.get(session.request.id)
         if resource is None:
@@ -194,8 +204,13 @@ class Resources:
         """Only the first cause counts."""
         if not resource.ended:
             resource.ended, resource.ended_ns = cause, self._now()
+            self._note_end(resource)
             self._tell(resource)
         self._end_parts(resource)
+
+    def _note_end(self, resource: Resource) -> None:
+        if resource.ended == NETWORK:
+            heapq.heappush(self._ended, (resource.ended_ns, resource.id))
 
     def _end_parts(self, resource: Resource) -> None:
         for part in resource.parts:
@@ -212,5 +227,7 @@ class Resources:
     def _forget(self) -> None:
         """Those that the network has ended long ago."""
         limit = self._now() - REMEMBERED_NS
-        for resource in [r for r in self._resources.values() if r.ended == NETWORK and r.ended_ns < limit]:
-            self.drop(resource)
+        while self._ended and self._ended[0][0] < limit:
+            _, id = heapq.heappop(self._ended)
+            if resource := self._resources.get(id):
+                self.drop(resource)
