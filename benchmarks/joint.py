@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 from benchmarks.tables import Row, Table
 from controller.policies import slicing
 from controller.policies.checking import decide
-from controller.policies.view import Flow, LinkView, SliceView, View
+from controller.policies.view import Flow, LinkView, Running, SliceView, View
 from controller.session import Candidate, Direction, Request
 
 POLICIES = ("static", "deadline", "fair", "joint")

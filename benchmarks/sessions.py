@@ -58,9 +58,7 @@ def main() -> None:
         runs = json.loads((out / "result.json").read_text())["runs"]
     print(f"{len(plan.switches)} switches, {len(plan.links)} links, paths of 3 switches; wall time, one core")
     print("set-ups and tear-downs a second; processor time of the controller and of Open vSwitch for one")
-    print(
-        "| sessions that stand | clients at once | set-ups and tear-downs a second | a set-up, median | p99 | controller | switches |"
-    )
+    print("| sessions that stand | clients at once | a second | a set-up, median | p99 | controller | switches |")
     print("|--:|--:|--:|--:|--:|--:|--:|")
     for run in runs:
         up = sorted(run["up_s"])
