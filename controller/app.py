@@ -50,7 +50,7 @@ class SliceController(App):
         self._plan = options.plan(file)
         self._paths = Paths(self._plan)
         self._recorder = options.recorder()
-        self._switches = Switches(hub.Event)
+        self._switches = Switches(hub)
         self._journal = options.journal()
         found, netlink = self._journal.found, Netlink()
         classes = Classes(self._plan, netlink, socket.if_nametoindex)
