@@ -98,6 +98,8 @@ class SliceController(App):
     @handler.set_ev_cls(ofp_event.EventOFPPortDescStatsReply, handler.CONFIG_DISPATCHER)
     def _described(self, event: Any) -> None:
         """Asked for by os-ken itself, before a switch counts as connected. Where devices are shows in its ports too."""
+        if event.msg.datapath.id not in self._names:
+            return
         ports = self._ports.setdefault(event.msg.datapath.id, {})
         ports |= {port.port_no: _is_up(event.msg.datapath, port) for port in event.msg.body}
         note = self._handovers.port_appeared if self._failover.began.is_set() else self._handovers.is_at
@@ -107,11 +109,14 @@ class SliceController(App):
     @handler.set_ev_cls(ofp_event.EventOFPStateChange, [handler.MAIN_DISPATCHER, handler.DEAD_DISPATCHER])
     def _state_changed(self, event: Any) -> None:
         datapath = event.datapath
-        if event.state == handler.MAIN_DISPATCHER:
+        if datapath.id not in self._names:
+            if event.state == handler.MAIN_DISPATCHER:
+                _LOG.warning("a switch that the plan does not have is left alone: datapath %016x", datapath.id)
+        elif event.state == handler.MAIN_DISPATCHER:
             name = self._names[datapath.id]
             self._switches.connected(name, datapath)
             self._failover.comes(name, self._ports.pop(datapath.id, {}))
-        elif datapath.id in self._names:
+        else:
             name = self._names[datapath.id]
             self._switches.disconnected(name)
             self._readback.disconnected(name)
@@ -130,6 +135,8 @@ class SliceController(App):
     @handler.set_ev_cls(ofp_event.EventOFPErrorMsg, handler.MAIN_DISPATCHER)
     def _refused(self, event: Any) -> None:
         message = event.msg
+        if message.datapath.id not in self._names:
+            return  # nothing was asked of it but by the framework
         name, why = self._names[message.datapath.id], f"refused, type {message.type}, code {message.code}"
         if not self._switches.refused(name, message.xid, why):
             _LOG.error("%s %s: %s", name, why, message)
@@ -137,6 +144,8 @@ class SliceController(App):
     @handler.set_ev_cls(ofp_event.EventOFPPortStatus, handler.MAIN_DISPATCHER)
     def _port_changed(self, event: Any) -> None:
         message, ofproto = event.msg, event.msg.datapath.ofproto
+        if message.datapath.id not in self._names:
+            return
         switch, port = self._names[message.datapath.id], message.desc
         gone = message.reason == ofproto.OFPPR_DELETE
         self._failover.says(switch, port.port_no, gone or _is_up(message.datapath, port))

@@ -7,7 +7,7 @@ import socket
 from pathlib import Path
 from typing import Protocol
 
-from edge_nodes import delivery, http11, traffic
+from edge_nodes import http11, traffic
 from edge_nodes.devices import eager_torch
 from edge_nodes.tiers import library, registry, store
 from edge_nodes.tiers.caching import CACHING
@@ -56,7 +56,7 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
     app = registry.application(tier)
     northbound = Northbound(http, addresses["nef"], plans.NORTHBOUND_PORT)
     own = run.folder / plans.OWN_POLICIES
-    app.router.add_post(delivery.PATH, Downloads(plan, entry.host, tier, recorder, northbound, own).answer)
+    app.router.add_routes(Downloads(plan, entry.host, tier, recorder, northbound, own).routes())
     runner = web.AppRunner(app, access_log=None, keepalive_timeout=library.KEEP_ALIVE_S)
     await runner.setup()
     await web.TCPSite(runner, "0.0.0.0", plans.LIBRARY_PORT).start()

@@ -10,7 +10,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from scenarios import plan as p
-from scenarios.check import described_links, matching, slice_names
+from scenarios.buffers import directions, tcp_buffer
+from scenarios.check import matching, slice_names
 from scenarios.device_classes import DEVICE_CLASSES
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, Towards
 from scenarios.prefetching import prefetches
@@ -23,11 +24,8 @@ SAMPLE_INTERVAL = SECOND // 10
 GUEST_MEMORY_MB = 3072
 CAPTURED_BYTES = 256  # of each packet: every header, and the head of an HTTP request
 CAPTURED_PACKETS = 250_000  # of each capture: with the 16 bytes that pcap adds to each, at most 68 MB
-LEAST_TCP_BUFFER = 4 << 20
 RETRIES = 3
 LIBRARY_PAUSE = SECOND // 10  # at most, before a library asks the tiers above a second time; a device's is its deadline
-FILLING = 13_000_000  # ns
-MOST_TCP_BUFFER = (1 << 31) - 1  # the kernel's; TCP's window has at most 1 GiB (RFC 7323, 2.3), half of it
 HERE = LinkSpec.model_validate(
     {"rate": "40 Gbit/s", "delay": "10 us"}
 )  # from a switch to the host that stands beside it
@@ -54,7 +52,7 @@ def decide(scenario: Scenario, seed: int, published: Published, clock: Clock = "
         seed=seed,
         duration_ns=scenario.duration,
         sample_interval_ns=SAMPLE_INTERVAL,
-        machine=p.Machine(clock=clock, memory_mb=GUEST_MEMORY_MB, tcp_buffer_bytes=_tcp_buffer(scenario)),
+        machine=p.Machine(clock=clock, memory_mb=GUEST_MEMORY_MB, tcp_buffer_bytes=tcp_buffer(scenario)),
         segments=scenario.network.segments,
         hosts=network.hosts,
         switches=network.switches,
@@ -143,7 +141,7 @@ class _Network:
         self.changes: list[p.Change] = []
         self.distributions: dict[str, list[int]] = {}
         self._scenario, self._slices, self._seed, self._clock = scenario, slices, seed, clock
-        self._ecn = any(spec.aqm == "fq_codel" and spec.ecn is not False for spec in _directions(scenario))
+        self._ecn = any(spec.aqm == "fq_codel" and spec.ecn is not False for spec in directions(scenario))
         self._ports: dict[str, int] = {}
         self._dpids: dict[str, int] = {}
         self._radio = {gnb.name: gnb.radio for region in scenario.network.regions for gnb in region.gnbs}
@@ -296,36 +294,6 @@ class _Network:
 def _whole_bytes(rate: float) -> int:
     """The kernel counts rates in bytes per second."""
     return int(rate) // 8 * 8
-
-
-def _directions(scenario: Scenario) -> list[LinkSpec]:
-    """Both directions of every link that the scenario describes."""
-    own = [device.link for device in scenario.devices if device.link is not None]
-    return [spec.towards(way) for spec in [*described_links(scenario).values(), *own] for way in TOWARDS]
-
-
-def _tcp_buffer(scenario: Scenario) -> int:
-    """Three times the largest bandwidth-delay product of any path from the central site, so that one flow can fill it: over half
-    of a socket's memory is the kernel's own; with four times, slow start overruns the queue of 50 ms.
-
-    At least 13 ms at the fastest link's rate: 64 MB at 40 Gbit/s, where less does not fill a link of no delay.
-    """
-    own = [device.link for device in scenario.devices if device.link is not None]
-    farthest = max((_slowest_way(spec)[1] for spec in own), default=0)
-    largest = max(way.rate for way in _directions(scenario)) // 8 * FILLING // SECOND // 2
-    for region in scenario.network.regions:
-        for gnb in region.gnbs:
-            path = [_slowest_way(spec) for spec in (scenario.network.core, region.link, gnb.link, gnb.radio)]
-            for links in (path[:-1], path):
-                round_trip = 2 * (sum(delay for _, delay in links) + farthest)
-                largest = max(largest, min(rate for rate, _ in links) * round_trip // (8 * SECOND))
-    return min(max(LEAST_TCP_BUFFER, 3 * largest), MOST_TCP_BUFFER)
-
-
-def _slowest_way(spec: LinkSpec) -> tuple[int, int]:
-    """The higher rate and the longer delay of a link's directions."""
-    ways = [spec.towards(way) for way in TOWARDS]
-    return max(way.rate for way in ways), max(way.delay for way in ways)
 
 
 def _libraries(scenario: Scenario, seed: int) -> list[p.Library]:

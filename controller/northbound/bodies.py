@@ -199,6 +199,7 @@ class CreateDownload(Body, kw_only=True, rename=None):
     duration_ns: Annotated[int, Meta(ge=1, le=2**53)]
     deadline_ns: _Count | UnsetType = UNSET
     candidates: Annotated[list[DownloadCandidate], Meta(max_length=1024)] = []
+    sink: Annotated[str, Meta(max_length=2048)] | UnsetType = UNSET
 
 
 class DownloadSession(Body, rename=None):

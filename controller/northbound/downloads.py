@@ -8,8 +8,9 @@ from controller.northbound.bodies import BaseSession, CreateDownload, DownloadSe
 from controller.northbound.calls import Answer, Call
 from controller.northbound.directory import Directory
 from controller.northbound.errors import ApiError
+from controller.northbound.events import is_sink
 from controller.northbound.profiles import DOWNLOAD
-from controller.northbound.resources import Resources, resource_of
+from controller.northbound.resources import Resources, in_conflict, resource_of
 from controller.session import Candidate, Ports, Request
 from controller.sessions import Refused, Sessions
 from scenarios.plan import LIBRARY_PORT
@@ -39,6 +40,8 @@ class Downloads:
             raise ApiError(422, "SERVICE_NOT_APPLICABLE", "a download comes from one application server")
         if asked.slice not in self._slices:
             raise ApiError(422, "SERVICE_NOT_APPLICABLE", f'there is no slice "{asked.slice}"')
+        if asked.sink is not UNSET and not is_sink(asked.sink, ("http", "https")):
+            raise ApiError(400, "INVALID_SINK", f'"{asked.sink}" is not an http or https URI')
         deadline = self._now() + asked.time_left_ns if asked.deadline_ns is UNSET else asked.deadline_ns
         request = Request(
             id=self._sessions.new_id(),
@@ -56,6 +59,10 @@ class Downloads:
         )
         shown = BaseSession(device=identifier, application_server=asked.application_server, qos_profile=DOWNLOAD)
         resource = resource_of(call, shown, request, servers)
+        resource.grant_sink = asked.sink or ""
+        for other in self._resources.conflicting(resource):
+            if not other.ended:
+                raise in_conflict(other)
         try:
             self._resources.set_up(resource, request)
         except Refused as error:

@@ -8,8 +8,8 @@ import ssl
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable
-from http.client import HTTPException, HTTPSConnection
+from collections.abc import Callable, Collection
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from socket import socket
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -19,6 +19,7 @@ from msgspec import json
 from controller.northbound.resources import Resource
 
 TYPE = "org.camaraproject.quality-on-demand.v1.qos-status-changed"
+GRANT_CHANGED = "insitu.downloads.v1.grant-changed"  # docs/downloads-api.yaml
 PAUSES_S = (1.0, 2.0, 4.0)  # before the second, third and fourth attempt
 LIMIT_S = 10.0  # of each step of an attempt
 _URI = re.compile(r"[!#-;=?-\[\]_a-z~]*")  # RFC 3986's characters, and %
@@ -38,11 +39,11 @@ class Event(NamedTuple):
     expires_ns: int | None  # of the credential, since 1970
 
 
-def is_sink(text: str) -> bool:
+def is_sink(text: str, schemes: Collection[str] = ("https",)) -> bool:
     """Whether events can be sent to a URI."""
     try:
         uri = urlsplit(text)
-        return uri.scheme == "https" and bool(uri.hostname) and uri.port != 0 and bool(_URI.fullmatch(text))
+        return uri.scheme in schemes and bool(uri.hostname) and uri.port != 0 and bool(_URI.fullmatch(text))
     except ValueError:
         return False
 
@@ -52,15 +53,7 @@ def status_changed(resource: Resource, root: str, when: str) -> Event:
     data = {"sessionId": resource.id, "qosStatus": resource.status}
     if resource.ended:
         data["statusInfo"] = resource.ended
-    event = {
-        "id": str(uuid.uuid5(uuid.UUID(resource.id), f"{resource.events}")),
-        "source": f"{root}/sessions/{resource.id}",
-        "specversion": "1.0",
-        "type": TYPE,
-        "time": when,
-        "datacontenttype": "application/json",
-        "data": data,
-    }
+    event = _cloud_event(resource, TYPE, f"{root}/sessions/{resource.id}", when, data)
     headers = {"Content-Type": "application/cloudevents+json"}
     if resource.correlator:
         headers["x-correlator"] = resource.correlator
@@ -68,6 +61,28 @@ def status_changed(resource: Resource, root: str, when: str) -> Event:
         headers["Authorization"] = f"Bearer {resource.credential.access_token}"
     expires = int(resource.credential.access_token_expires_utc.timestamp() * 10**9) if resource.credential else None
     return Event(resource.id, resource.status, str(resource.asked.sink), headers, json.encode(event), expires)
+
+
+def grant_changed(resource: Resource, root: str, when: str) -> Event:
+    """Our own event about what a download is granted now: nothing, once the network has ended its session."""
+    (session,) = resource.parts
+    rate = 0 if session.ended else session.down_bps
+    data = {"sessionId": resource.id, "rate": rate, "variant": session.variant}
+    event = _cloud_event(resource, GRANT_CHANGED, f"{root}/downloads/{resource.id}", when, data)
+    headers = {"Content-Type": "application/cloudevents+json"}
+    return Event(resource.id, resource.status, resource.grant_sink, headers, json.encode(event), None)
+
+
+def _cloud_event(resource: Resource, kind: str, source: str, when: str, data: object) -> dict[str, object]:
+    return {
+        "id": str(uuid.uuid5(uuid.UUID(resource.id), f"{resource.events}")),
+        "source": source,
+        "specversion": "1.0",
+        "type": kind,
+        "time": when,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
 
 
 class Outbox:
@@ -114,11 +129,12 @@ class Outbox:
     def _attempt(self, event: Event) -> int:
         """The sink's answer, 0 where there is none."""
         uri = urlsplit(event.sink)
-        host, port = str(uri.hostname), uri.port or 443
-        connection = HTTPSConnection(host, port)
+        is_secure = uri.scheme == "https"
+        host, port = str(uri.hostname), uri.port or (443 if is_secure else 80)
+        connection = HTTPSConnection(host, port) if is_secure else HTTPConnection(host, port)
         try:
             plain = self._connect(host, port)
-            connection.sock = self._tls.wrap_socket(plain, server_hostname=host)
+            connection.sock = self._tls.wrap_socket(plain, server_hostname=host) if is_secure else plain
             connection.request("POST", _target(uri), event.body, event.headers)
             return connection.getresponse().status
         except (OSError, HTTPException):

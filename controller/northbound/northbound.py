@@ -1,7 +1,7 @@
 """All of the northbound, put together from a plan and the engine of sessions."""
 
 from collections.abc import Callable, Mapping
-from socket import socket
+from socket import IPPROTO_TCP, TCP_NODELAY, socket
 from types import MappingProxyType
 
 from msgspec import Raw
@@ -11,7 +11,7 @@ from controller.northbound import memory
 from controller.northbound.application import Application, Route
 from controller.northbound.directory import Directory
 from controller.northbound.downloads import Downloads
-from controller.northbound.events import LIMIT_S, Delivered, Outbox, Spawn, status_changed
+from controller.northbound.events import LIMIT_S, Delivered, Outbox, Spawn, grant_changed, status_changed
 from controller.northbound.profiles import Profiles
 from controller.northbound.quality_on_demand import QualityOnDemand
 from controller.northbound.resources import Resource, Resources
@@ -45,6 +45,7 @@ def application(
         made = open_socket()
         try:
             made.settimeout(LIMIT_S)
+            made.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)  # http.client sends head and body apart
             made.connect((address, port))
         except OSError:
             made.close()
@@ -57,10 +58,13 @@ def application(
         if resource.asked.sink:
             outbox.put(status_changed(resource, QUALITY_ON_DEMAND, resources.timestamp(now())))
 
+    def notify_of_grant(resource: Resource) -> None:
+        outbox.put(grant_changed(resource, INSITU, resources.timestamp(now())))
+
     def keep(resource: Resource) -> None:
         journal(Known(resource.id, memory.encoded(resource)))
 
-    resources = Resources(sessions, notify, now, calendar_ns, keep, lambda id: journal(Forgotten(id)))
+    resources = Resources(sessions, notify, notify_of_grant, now, calendar_ns, keep, lambda id: journal(Forgotten(id)))
     for content in found.values():
         resources.restore(memory.decoded(content, sessions, now()))
     qod = QualityOnDemand(directory, profiles, sessions, resources)

@@ -15,11 +15,11 @@ from controller.northbound.bodies import (
     decode,
 )
 from controller.northbound.calls import Answer, Call
-from controller.northbound.directory import Directory, overlap, ranges
+from controller.northbound.directory import Directory, ranges
 from controller.northbound.errors import ApiError, invalid
 from controller.northbound.events import is_sink
 from controller.northbound.profiles import Profiles
-from controller.northbound.resources import Resource, Resources, resource_of
+from controller.northbound.resources import Resource, Resources, in_conflict, resource_of
 from controller.session import Request
 from controller.sessions import NETWORK, Refused, Sessions
 
@@ -104,13 +104,8 @@ class QualityOnDemand:
         return self._resources.find(call.resource.lower(), call.client)
 
     def _refuse_conflict(self, wanted: Resource) -> None:
-        servers = set(wanted.servers)
-        for other in self._resources.of(wanted.device):
-            same = servers.intersection(other.servers)
-            ports = (other.device_ports, wanted.device_ports), (other.server_ports, wanted.server_ports)
-            if same and all(overlap(*sides) for sides in ports):
-                message = f"session {other.id} is for packets between {wanted.device} and {min(same)} already"
-                raise ApiError(409, "CONFLICT", message)
+        for other in self._resources.conflicting(wanted):
+            raise in_conflict(other)
 
 
 def _credential(asked: CreateSession) -> AccessToken | None:

@@ -5,7 +5,7 @@ A session whose application server is several hosts is several sessions of the e
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -13,11 +13,13 @@ from msgspec import UNSET
 
 from controller.northbound.bodies import AccessToken, BaseSession, SessionInfo
 from controller.northbound.calls import Call
+from controller.northbound.directory import overlap
 from controller.northbound.errors import ApiError
 from controller.session import Ports, Request, Session, Status
 from controller.sessions import DELETED, EXPIRED, NETWORK, Refused, Sessions
 
 REMEMBERED_NS = 360 * 10**9  # CAMARA: for so long, at least, one that the network has ended can be looked up
+GRANT_CHANGES = ("POLICY", "HANDOVER", "FAILURE", "LINK", NETWORK)  # after which a download is granted something else
 MOST_OF_A_DEVICE = 100  # CAMARA's list of a device's sessions has no more
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,6 +44,7 @@ class Resource:
     ended_ns: int = 0
     told: Status = "REQUESTED"  # the last status of which the sink was told
     events: int = 0  # that there were
+    grant_sink: str = ""  # of a download: who is told of another rate or variant
 
     @property
     def status(self) -> Status:
@@ -78,21 +81,28 @@ def resource_of(
     )
 
 
+def in_conflict(other: Resource) -> ApiError:
+    """There is one already."""
+    return ApiError(409, "CONFLICT", f"session {other.id} is for packets of {other.device} that this would be for too")
+
+
 class Resources:
-    """All of them. `notify` is called after each change of a status; `now` is the monotonic clock, `calendar_ns` what it lacks
-    to the time since 1970."""
+    """All of them. `notify` is called after each change of a status, `notify_of_grant` when a download is granted something else;
+    `now` is the monotonic clock, `calendar_ns` what it lacks to the time since 1970."""
 
     def __init__(
         self,
         sessions: Sessions,
         notify: Callable[[Resource], None],
+        notify_of_grant: Callable[[Resource], None],
         now: Callable[[], int],
         calendar_ns: int,
         keep: Callable[[Resource], None] = lambda resource: None,
         forget: Callable[[str], None] = lambda id: None,
     ) -> None:
         """`keep` is called before anybody is told of a resource or of a change of it, `forget` when it is no more."""
-        self._sessions, self._notify, self._now, self._calendar_ns = sessions, notify, now, calendar_ns
+        self._sessions, self._now, self._calendar_ns = sessions, now, calendar_ns
+        self._notify, self._notify_of_grant = notify, notify_of_grant
         self._keep, self._forget_it = keep, forget
         self._resources: dict[str, Resource] = {}
         self._of_device: dict[str, dict[str, Resource]] = defaultdict(dict)
@@ -126,6 +136,14 @@ class Resources:
     def of(self, device: str) -> Collection[Resource]:
         self._forget()
         return self._of_device[device].values()
+
+    def conflicting(self, wanted: Resource) -> Iterator[Resource]:
+        """Those that have packets for which `wanted` is too."""
+        servers = set(wanted.servers)
+        for other in self.of(wanted.device):
+            ports = (other.device_ports, wanted.device_ports), (other.server_ports, wanted.server_ports)
+            if not servers.isdisjoint(other.servers) and all(overlap(*sides) for sides in ports):
+                yield other
 
     def set_up(self, resource: Resource, request: Request) -> None:
         """Returns when there is a session as requested for each server. Raises Refused, when nothing is left of it; and ApiError
@@ -189,7 +207,7 @@ class Resources:
         self._resources[resource.id] = resource
         self._of_device[resource.device][resource.id] = resource
 
-    def _changed(self, session: Session, _: str) -> None:
+    def _changed(self, session: Session, cause: str) -> None:
         resource = self._of_part.get(session.request.id)
         if resource is None:
             return  # on the way to be one
@@ -199,6 +217,10 @@ class Resources:
             if resource.ended == EXPIRED:
                 self.drop(resource)
         self._tell(resource)
+        if resource.grant_sink and cause in GRANT_CHANGES:
+            resource.events += 1
+            self._keep(resource)
+            self._notify_of_grant(resource)
 
     def _end(self, resource: Resource, cause: str) -> None:
         """Only the first cause counts."""

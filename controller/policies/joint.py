@@ -72,7 +72,8 @@ def _offers(now_ns: int, flow: Flow) -> list[_Offer]:
     """The variants that may become of a download, each with the least rate for it, the least first, none beaten by another.
 
     One that runs has its variant at the rate that it has. For a lesser one it needs the rate for what is left of it, in the time
-    that is left, in proportion to the rate for all of it. It cannot become a better one: the library is not told.
+    that is left, in proportion to the rate for all of it. It cannot become a better one: the library adds nothing to what it
+    has begun.
     """
     offers = [
         _Offer(candidate.rate_bps, candidate.accuracy, candidate.variant) for candidate in flow.request.candidates

@@ -101,6 +101,14 @@ class Course:
             self._gone.add(block.digest)
         return block
 
+    def become(self, granted: Variant) -> None:
+        """The plan is less from now on: the most accurate part of it that lacks no more bytes than `granted`, or the smallest."""
+        most = self._missing(granted)
+        self.planned = next((part for part in self._in_parts() if self._missing(part) <= most), self._smallest())
+        wanted = {self._manifest.blocks[index].digest for index in self.planned.blocks}
+        self._rest = {digest: block for digest, block in self._rest.items() if digest in wanted}
+        self._parts = []
+
     @property
     def rest(self) -> list[Block]:
         """What has not been sent of the plan."""
@@ -111,12 +119,19 @@ class Course:
 
     def _within_reach(self, outlook: Outlook) -> Variant:
         """The most accurate variant of the plan that the device has in time. Where there is none: the smallest, late."""
-        self._parts = self._parts or parts(self._manifest, self.planned)
-        missing = {variant.name: self._missing(variant) for variant in self._parts}
-        for variant in self._parts:
-            if missing[variant.name] == 0 or outlook.reaches(missing[variant.name], variant.bytes):
+        for variant in self._in_parts():
+            missing = self._missing(variant)
+            if missing == 0 or outlook.reaches(missing, variant.bytes):
                 return variant
-        return min(self._parts, key=lambda variant: (missing[variant.name], variant.bytes, variant.name))
+        return self._smallest()
+
+    def _smallest(self) -> Variant:
+        """The part of the plan of which least is missing."""
+        return min(self._in_parts(), key=lambda variant: (self._missing(variant), variant.bytes, variant.name))
+
+    def _in_parts(self) -> list[Variant]:
+        self._parts = self._parts or parts(self._manifest, self.planned)
+        return self._parts
 
     def _missing(self, variant: Variant) -> int:
         return sum(block.bytes for block in self._manifest.blocks_of(variant) if block.digest not in self._gone)

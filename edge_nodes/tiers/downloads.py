@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
 
 import msgspec
 from aiohttp import web
@@ -31,12 +32,14 @@ from edge_nodes.choosing.transfer import payload_bps
 from edge_nodes.clock import sleep_ns
 from edge_nodes.http11 import Data
 from edge_nodes.models.manifest import Block, Manifest, Variant
+from edge_nodes.tiers import granted
+from edge_nodes.tiers.granted import Watched
 from edge_nodes.tiers.sending import Channel, Stream, send_blocks
 from edge_nodes.tiers.sessions import Grant, Northbound, Refused, Wish
 from edge_nodes.tiers.store import Source, Unavailable
 from scenarios import records
 from scenarios.channel import above_ns
-from scenarios.plan import Plan
+from scenarios.plan import LIBRARY_PORT, Plan
 from scenarios.quantity import about
 
 # Up to this rate of a channel packets leave at it. Each takes a timer then, which makes a packet in the machine take twice its wall
@@ -84,6 +87,10 @@ class Downloads:
         self._compression = compression(plan.policies.compression, own_policies)
         self._above_ns = above_ns(plan, host)
         self._background: set[asyncio.Task[None]] = set()
+        self._grants = granted.Grants()
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post(delivery.PATH, self.answer), web.post(granted.PATH, self._grants.told)]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         now = self._recorder.now()
@@ -125,10 +132,12 @@ class Downloads:
             if digest not in ask.have:
                 offset = ask.resume.offset if ask.resume and ask.resume.object == digest else 0
                 await stream.part(digest, memoryview(asked.text)[offset:], offset, len(asked.text))
+            watched = self._grants.watch(ask.download)
             grant, why = await self._reserve(str(request.remote), asked)
             try:
-                await self._stream(request, stream, asked, grant, why)
+                await self._stream(request, stream, asked, grant, why, watched)
             finally:
+                self._grants.leave(ask.download, watched)
                 if grant:
                     self._later(self._release(connection, asked, grant))
         await response.write_eof()
@@ -148,6 +157,7 @@ class Downloads:
             asked.deadline_ns,
             asked.deadline_ns - self._recorder.now(),
             candidates(asked.manifest, asked.limits, None if self._may_change(ask) else asked.wanted.variant),
+            f"http://{self._address}:{LIBRARY_PORT}{granted.PATH.format(download=quote(ask.download, safe=''))}",
         )
         try:
             return await self._northbound.create(wish), ""
@@ -165,9 +175,14 @@ class Downloads:
         """Whether another variant than the library's own choice will do."""
         return not ask.variant and is_deadline_aware(self._compression)
 
-    async def _stream(self, request: web.Request, stream: Stream, asked: Asked, grant: Grant | None, why: str) -> None:
+    async def _stream(
+        self, request: web.Request, stream: Stream, asked: Asked, grant: Grant | None, why: str, watched: Watched
+    ) -> None:
         """The offer, the blocks and the end."""
-        ask, rate = asked.ask, grant.rate_bps if grant else asked.ask.channel_bps
+        ask = asked.ask
+        if grant and watched.now:  # it came before the answer
+            grant = grant._replace(rate_bps=watched.now.rate_bps or ask.channel_bps, variant=watched.now.variant)
+        rate = grant.rate_bps if grant else ask.channel_bps
         choice = asked.wanted if ask.variant else self._choose(asked, rate, grant.variant if grant else "")
         reason = choice.reason if grant else f"{choice.reason}; no session: {why}"
         self._record(records.Chosen, ask, choice.variant.name, choice.missing_bytes, grant.id if grant else "", reason)
@@ -178,12 +193,20 @@ class Downloads:
         channel = Channel(
             request.get_extra_info("socket"), self._recorder.now, asked.deadline_ns, rate, ask.load_bytes_per_s
         )
-        fetch = partial(self._models.open, ask.model)
-        sent = await send_blocks(stream, course, fetch, channel if self._may_change(ask) else None, ask.resume)
+        fetch, may_change = partial(self._models.open, ask.model), self._may_change(ask)
+
+        def follow(now: granted.Grant) -> None:
+            with contextlib.suppress(OSError):  # the device has gone; whoever sends to it finds out
+                channel.promise(now.rate_bps or ask.channel_bps)
+            if may_change and now.variant:
+                course.become(asked.manifest.variant(now.variant))
+
+        watched.on_change = follow
+        sent = await send_blocks(stream, course, fetch, channel if may_change else None, ask.resume)
         cut = ""
         if course.variant is not choice.variant:
-            cut = f"{about(channel.rate_bps, 'rate')} of {about(rate, 'rate')}"
-            cut = f"{cut}; {course.variant.name} instead of {choice.variant.name}"
+            passing = about(channel.rate_bps if watched.now is None else watched.now.rate_bps, "rate")
+            cut = f"{passing} of {about(rate, 'rate')}; {course.variant.name} instead of {choice.variant.name}"
             self._record(records.Cut, ask, choice.variant.name, course.variant.name, choice.missing_bytes, sent, cut)
         await stream.note(delivery.End(course.variant.name, cut))
 

@@ -55,7 +55,11 @@ class Channel:
         self._connection, self._now, self._pace = connection, now, Pace()
         self._deadline_ns, self._load_bytes_per_s = deadline_ns, load_bytes_per_s
         self.rate_bps = 0  # as it was observed last
-        tcp.limit_unsent(connection, max(LEAST_UNSENT, min(rate_bps * UNSENT_NS // (8 * 10**9), 1 << 30)))
+        self.promise(rate_bps)
+
+    def promise(self, rate_bps: int) -> None:
+        """The rate that the device is to have from now on. Raises OSError."""
+        tcp.limit_unsent(self._connection, max(LEAST_UNSENT, min(rate_bps * UNSENT_NS // (8 * 10**9), 1 << 30)))
 
     def outlook(self, drains: bool = False) -> Outlook | None:
         """None while the rate is not known and there is time. Raises OSError.

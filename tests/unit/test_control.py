@@ -32,6 +32,12 @@ def test_the_controller_reads_what_is_asked_as_lines(ends: tuple[Control, socket
     assert lines == [{"prepare": {"device": "rover", "place": 2}}, {"execute": {"device": "rover", "place": 2}}]
 
 
+def test_the_controller_is_told_of_a_change_by_its_number(ends: tuple[Control, socket.socket]) -> None:
+    control, theirs = ends
+    control.tell_of_change(3)
+    assert json.loads(theirs.recv(4096)) == {"changed": {"number": 3}}
+
+
 def test_answers_may_come_in_any_order(ends: tuple[Control, socket.socket]) -> None:
     control, theirs = ends
     for device, place in (("b", 1), ("a", 1), ("a", 2)):

@@ -33,6 +33,28 @@ def outlook(rate_bps: int = 8_000_000, left_ms: int = 1000, waiting: int = 0, lo
     return Outlook(rate_bps, left_ms * MS, waiting, 0, load)
 
 
+@given(st.sampled_from(["tiny", "small", "other", "large", "whole"]), st.integers(0, 4))
+def test_a_plan_becomes_the_best_part_of_it_that_is_no_more_than_what_is_granted(granted: str, before: int) -> None:
+    """Whatever has gone by then. A part that is there already costs nothing."""
+    one = course()
+    for _ in range(before):
+        one.next(None)
+    lacking = one._missing(MANIFEST.variant(granted))
+    one.become(MANIFEST.variant(granted))
+    assert one._missing(one.planned) <= lacking
+    assert one.planned.accuracy >= MANIFEST.variant(granted).accuracy
+    assert sum(block.bytes for block in one.rest) == one._missing(one.planned)
+
+
+def test_what_is_granted_may_have_blocks_that_were_not_planned() -> None:
+    one = course("large")
+    one.become(MANIFEST.variant("other"))
+    assert one.planned.name == "large", "which needs less than the block that `other` has and it lacks"
+    one = course("small")
+    one.become(MANIFEST.variant("tiny"))
+    assert one.planned.name == "tiny"
+
+
 def sent(one: Course, outlooks: Iterator[Outlook | None]) -> list[int]:
     """The numbers of the blocks that a course sends, with one outlook after the other."""
     digests = [block.digest for block in MANIFEST.blocks]

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -109,7 +110,7 @@ class World:
         app = registry.application(tier)
         northbound = Northbound(http, self.addresses[NEF], self.northbound_port)
         downloads = Downloads(self.plan, host, tier, notes, northbound)  # type: ignore[arg-type]
-        app.router.add_post(delivery.PATH, downloads.answer)
+        app.router.add_routes(downloads.routes())
 
         @web.middleware
         async def behind_gate(request: web.Request, handler: Answer) -> web.StreamResponse:
@@ -290,6 +291,47 @@ async def test_all_that_is_lacking_is_asked_for_at_once(make: Any) -> None:
         world.on_request[LOCAL] = count
         await world.download()
         assert asked == [3]
+
+
+def grant(rate: int, variant: str) -> bytes:
+    """What the NEF tells of a session, in an envelope that nobody looks at."""
+    return msgspec.json.encode({"specversion": "1.0", "data": {"sessionId": "s1", "rate": rate, "variant": variant}})
+
+
+async def test_a_download_that_is_granted_less_ends_with_what_it_is_granted(make: Any) -> None:
+    """`large` was on its way, and nothing had come of it when the policy gave it up for `small`."""
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "rate": 80_000_000, "variant": "large"})
+        world.gates[LOCAL] = asyncio.Event()
+        waiting = asyncio.create_task(world.download())
+        await until(lambda: len(world.served(EDGE, THIRD)) == 1)
+        told = urlsplit(world.asked_nef[0][2]["sink"]).path
+        async with world.phone.post(world.url(told), data=grant(8_000_000, "small")) as answer:
+            assert answer.status == 204
+        world.gates[LOCAL].set()
+        download = await waiting
+        assert (download.variant, download.objects.keys() & {FIRST, THIRD}) == ("small", {FIRST})
+        (cut,) = world.notes[EDGE].of(records.Cut)
+        assert (cut.planned, cut.kept, cut.reason) == (
+            "large",
+            "small",
+            "8 Mbit/s of 80 Mbit/s; small instead of large",
+        )
+        async with world.phone.post(world.url(told), data=grant(1, "small")) as answer:
+            assert answer.status == 410, "it is over"
+
+
+@pytest.mark.parametrize("said", [b"", b"{}", b'{"data": {"rate": "much", "variant": ""}}'])
+async def test_a_grant_that_is_none_is_refused_and_changes_nothing(make: Any, said: bytes) -> None:
+    async with make() as world:
+        await world.northbound(201, {"sessionId": "s1", "rate": 80_000_000, "variant": "large"})
+        world.gates[LOCAL] = asyncio.Event()
+        waiting = asyncio.create_task(world.download())
+        await until(lambda: len(world.served(EDGE, THIRD)) == 1)
+        async with world.phone.post(world.url(urlsplit(world.asked_nef[0][2]["sink"]).path), data=said) as answer:
+            assert answer.status == 400
+        world.gates[LOCAL].set()
+        assert (await waiting).variant == "large"
 
 
 async def test_one_who_leaves_does_not_end_the_pull_of_the_others(make: Any) -> None:

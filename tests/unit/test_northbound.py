@@ -311,6 +311,14 @@ def test_two_sessions_for_the_same_packets_are_in_conflict(client: Client) -> No
     assert client.create(device=device("phone2")).status == 201
 
 
+def test_two_sessions_for_the_same_download_are_in_conflict_while_the_first_lasts(client: Client) -> None:
+    first = client("POST", DOWNLOADS, download())
+    second = client("POST", DOWNLOADS, download())
+    assert (second.status, second.body["code"]) == (409, "CONFLICT")
+    client.engine.end(first.body["sessionId"], NETWORK)
+    assert client("POST", DOWNLOADS, download()).status == 201
+
+
 def test_a_device_has_at_most_a_hundred_sessions(client: Client) -> None:
     for port in range(1, 101):
         assert client.create(devicePorts={"ports": [port]}).status == 201

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from engine import Memory, northbound
-from test_northbound import QOD, Client, session
+from test_northbound import DOWNLOADS, QOD, Client, download, session
 
 from controller.northbound import events
 from controller.northbound.events import Event
@@ -36,7 +36,7 @@ class Sink:
         self.url = ""
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self, secure: bool = True) -> Iterator[None]:
         sink = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -50,10 +50,11 @@ class Sink:
                 pass
 
         with HTTPServer(("127.0.0.1", 0), Handler) as server:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(Path(__file__).with_name("sink.pem"))
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-            self.url = f"https://127.0.0.1:{server.server_port}/events?of=mine"
+            if secure:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(Path(__file__).with_name("sink.pem"))
+                server.socket = context.wrap_socket(server.socket, server_side=True)
+            self.url = f"http{'s' * secure}://127.0.0.1:{server.server_port}/events?of=mine"
             thread = threading.Thread(target=server.serve_forever, args=(0.01,))
             thread.start()
             try:
@@ -187,3 +188,32 @@ def test_an_expired_token_is_not_used(world: World) -> None:
     world.create(sinkCredential=TOKEN | {"accessTokenExpiresUtc": "2001-01-01T00:00:00Z"})
     assert world.until(1) == []
     assert world.told == [("AVAILABLE", 0, 0)]
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_downloads_sink_is_told_of_another_grant_and_of_its_end_by_the_network_alone(secure: bool) -> None:
+    sink = Sink()
+    with sink.listening(secure):
+        world = World(sink)
+        id = world.client("POST", DOWNLOADS, download(sink=sink.url)).body["sessionId"]
+        live = world.engine.sessions[id]
+        world.engine.tell(live, "EXTENDED")
+        live.down_bps, live.variant = 1_000_000, "d1w1b1"
+        world.engine.tell(live, "POLICY")
+        world.until(1)
+        world.engine.end(id, NETWORK)
+        assert world.until(2) == [
+            {"sessionId": id, "rate": 1_000_000, "variant": "d1w1b1"},
+            {"sessionId": id, "rate": 0, "variant": "d1w1b1"},
+        ]
+        assert {(body["type"], body["source"]) for _, body in sink.posts} == {
+            ("insitu.downloads.v1.grant-changed", f"/insitu/v1/downloads/{id}")
+        }
+        other = world.client("POST", DOWNLOADS, download(sink=sink.url)).body["sessionId"]
+        world.client("DELETE", f"{QOD}/sessions/{other}")
+        assert len(world.until(2)) == 2
+
+
+def test_a_downloads_sink_is_an_http_uri() -> None:
+    reply = Client()("POST", DOWNLOADS, download(sink="ftp://square-edge/"))
+    assert (reply.status, reply.body["code"]) == (400, "INVALID_SINK")

@@ -14,7 +14,17 @@ from edge_nodes.tiers.sessions import Grant, Northbound, Refused, Wish
 
 HERE = "127.0.0.1"
 SMALL = Candidate(Variant("d1w1b1", 1, 1, 1, (0,), 100, 1, 1, 0.75, 0.01, 0.9), 90, 4000)
-ASKED = Wish("10.0.0.9", "10.0.0.8", "models", "phone-1", 8000, 7_500_000_000, 2_500_000_000, [SMALL])
+ASKED = Wish(
+    "10.0.0.9",
+    "10.0.0.8",
+    "models",
+    "phone-1",
+    8000,
+    7_500_000_000,
+    2_500_000_000,
+    [SMALL],
+    "http://10.0.0.8:5000/told",
+)
 
 
 @asynccontextmanager
@@ -50,6 +60,7 @@ async def test_a_downloads_session_is_asked_for_with_its_candidates_and_granted(
         "time_left_ns": 2_500_000_000,
         "duration_ns": 4_000_000_000,
         "candidates": [{"variant": "d1w1b1", "bytes": 90, "accuracy": 0.75, "rate": 4000}],
+        "sink": "http://10.0.0.8:5000/told",
     }
     assert seen == [("POST", "/insitu/v1/downloads", body)]
 

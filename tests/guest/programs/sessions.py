@@ -53,7 +53,7 @@ class Worker:
     def _create(self, kind: str) -> None:
         device, server = self._draw.choice(self._devices), self._draw.choice(self._servers)
         rate = self._draw.choice([10**5, 10**6, 10**7])
-        status, answer = self._client.create(device, server, rate, SECOND // 2 if kind == "expire" else 3600 * SECOND)
+        status, answer = self._client.create(device, server, rate, SECOND // 10 if kind == "expire" else 3600 * SECOND)
         self._note(kind, status)
         if status == 201 and kind == "create":
             self._open.append(answer["sessionId"])
