@@ -3,6 +3,7 @@
 `python -m controller.app`, or `ryu-manager controller/app.py`; `options` is what the environment or the configuration tells it.
 """
 
+import gc
 import json
 import logging
 import os
@@ -50,7 +51,7 @@ class SliceController(App):
         self._plan = options.plan(file)
         self._paths = Paths(self._plan)
         self._recorder = options.recorder()
-        self._switches = Switches(hub.Event)
+        self._switches = Switches(hub)
         self._journal = options.journal()
         found, netlink = self._journal.found, Netlink()
         classes = Classes(self._plan, netlink, socket.if_nametoindex)
@@ -161,6 +162,7 @@ class SliceController(App):
         self._serve_northbound()
         self._listen_to_the_machine()
         self._failover.all_set.wait()
+        gc.freeze()  # what is there now stays: going through it made sessions wait for a tenth of a second
         flows = self._failover.entries
         self._recorder.write(records.Ready(self._recorder.now(), self._recorder.process, "flows", flows))
         options.tell_ready()

@@ -72,7 +72,7 @@ class Classes:
         for queue, (slice_queue, rate) in self._there[direction].items():
             messages += tree.session_class(end, index, slice_queue, queue, max(rate, LEAST_BPS))
         for slice_of in end.queues:
-            messages += self._default(direction, slice_of.number)
+            messages += self._default(direction, slice_of.number, self._left(direction, slice_of.number))
         self._netlink.request(messages)
 
     def reshape(self, direction: Direction, change: Change) -> None:
@@ -120,8 +120,9 @@ class Classes:
         messages: list[Message] = []
         for direction in ports:
             messages += self._session(direction, queue, slice_queue, before.get(direction), after.get(direction))
-            if self._left(direction, slice_queue, grown[direction]) != self._left(direction, slice_queue):
-                messages += self._default(direction, slice_queue, grown[direction])
+            left = self._left(direction, slice_queue, grown[direction])
+            if left != self._left(direction, slice_queue):
+                messages += self._default(direction, slice_queue, left)
         self._netlink.request(messages)
 
     def _session(
@@ -134,9 +135,8 @@ class Classes:
         set_rate = tree.session_class if before is None else tree.session_rate
         return set_rate(end, index, slice_queue, queue, max(after, LEAST_BPS))
 
-    def _default(self, direction: Direction, slice_queue: int, grown: int = 0) -> list[Message]:
+    def _default(self, direction: Direction, slice_queue: int, left: int) -> list[Message]:
         end = self._ends[direction]
-        left = self._left(direction, slice_queue, grown)
         return tree.default_rate(end, self._index(end.interface), slice_queue, left)
 
     def _left(self, direction: Direction, slice_queue: int, grown: int = 0) -> int:
@@ -148,7 +148,7 @@ class Classes:
         """One port as it was, after a change of which perhaps not all was carried out."""
         for messages in (
             self._session(direction, queue, slice_queue, after, before),
-            self._default(direction, slice_queue),
+            self._default(direction, slice_queue, self._left(direction, slice_queue)),
         ):
             try:
                 self._netlink.request(messages)

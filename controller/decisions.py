@@ -4,7 +4,7 @@ Requests that come while one is being charged are in the next.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 from controller.paths import NoPath, Paths
 from controller.policies import cost
 from controller.policies.checking import PolicyError, decide
-from controller.policies.view import Decision, Flow, Grant, LinkView, Room, SliceView, SlicingPolicy, View
+from controller.policies.view import Decision, Flow, Grant, LinkView, Room, Running, SliceView, SlicingPolicy
 from controller.session import Direction, Request
 from scenarios.plan import Plan
 
@@ -33,7 +33,7 @@ class Asked:
 
 
 class Decisions:
-    """Asks the policy. `running` gives the flows that run; `carry_out` gets each decision before those who wait go on; `failed`
+    """Asks the policy. `running` are the flows that run; `carry_out` gets each decision before those who wait go on; `failed`
     is told why a policy was not followed, and the name of the view's file."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Decisions:
         hub: Any,
         views: Path,
         now: Callable[[], int],
-        running: Callable[[], Iterable[Flow]],
+        running: Running,
         carry_out: Callable[[list[Asked], Decision], None],
         failed: Callable[[str, str], None],
     ) -> None:
@@ -75,11 +75,10 @@ class Decisions:
 
     def misfits(self, direction: Direction) -> list[str]:
         """Sessions, by id, that have not what they should at a direction of a link: more than it has, or less than they asked."""
-        running = [flow for flow in self._running() if direction in (*flow.path, *flow.back)]
-        view = View(self._now(), self._links, self._slices, running=tuple(running))
+        view = self._running.view(self._now(), self._links, self._slices)
         room = Room(view)
         found = []
-        for flow in running:
+        for flow in (flow for flow in view.running if direction in (*flow.path, *flow.back)):
             part = (direction, flow.request.slice)
             most = view.guaranteed_bps(part)
             over = flow.down_bps > most if flow.shared else room.free_bps(part) < 0
@@ -122,9 +121,7 @@ class Decisions:
         waiting = tuple(asked.flow for asked in batch if asked.flow)
         decision, why, charged = Decision(), "the slice has nothing left for it", 0
         if waiting:
-            ids = {flow.request.id for flow in waiting}
-            running = tuple(flow for flow in self._running() if flow.request.id not in ids)
-            view = View(self._now(), self._links, self._slices, waiting, running)
+            view = self._running.view(self._now(), self._links, self._slices, waiting)
             charged = cost.decision_ns(self._policy, view)
             try:
                 decision = decide(self._policy, view)

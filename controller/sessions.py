@@ -21,7 +21,7 @@ from controller.decisions import Asked, Decisions
 from controller.journal import AnyLine, Ended, Numbered, State, Written
 from controller.numbering import Numbers
 from controller.paths import Paths
-from controller.policies.view import Decision, Flow, Grant, SlicingPolicy
+from controller.policies.view import Decision, Flow, Grant, Running, SlicingPolicy
 from controller.session import Direction, Request, Session
 from controller.switches import SwitchError, Switches
 from linux.tree import FIRST_SESSION, LAST_SESSION
@@ -77,6 +77,7 @@ class Sessions:
         self._recorder, self._hub, self._journal = recorder, hub, journal
         self._queues = {entry.name: entry.queue for entry in plan.slices}
         self._live: dict[str, _Live] = {}
+        self._running = Running()  # the flows of those
         self._numbers = Numbers(FIRST_SESSION, LAST_SESSION)
         self._counter = itertools.count(1)
         self._namespace = uuid.uuid5(uuid.NAMESPACE_OID, f"sessions of seed {plan.seed}")
@@ -87,7 +88,7 @@ class Sessions:
             hub,
             views,
             now=recorder.now,
-            running=lambda: (live.flow for live in self._live.values()),
+            running=self._running,
             carry_out=self._carry_out,
             failed=lambda why, view: recorder.write(records.PolicyFailed(recorder.now(), NODE, why, view)),
         )
@@ -117,6 +118,7 @@ class Sessions:
             live = _Live(session, flow, self._hub.Semaphore(1), written.switches, {})
             live.rates = _rates(live)
             self.sessions[request.id], self._live[request.id] = session, live
+            self._running.put(flow)
             self._set_timer(live)
         return [
             (live.session.queue, self._queues[live.session.request.slice], live.rates) for live in self._live.values()
@@ -214,13 +216,13 @@ class Sessions:
         queue = self._numbers.take()
         session = Session(request, queue, 0, request.up_bps, "", "REQUESTED", now, now + request.duration_ns)
         live = _Live(session, asked.flow, self._hub.Semaphore(1), self._switches_of(asked.flow), {})
-        _place(live, replace(asked.flow, since_ns=now, shared=grant.shared), grant)
+        self._place(live, replace(asked.flow, since_ns=now, shared=grant.shared), grant)
         self.sessions[request.id], self._live[request.id] = session, live
         self._write(live)
 
     def _change_rate(self, live: _Live, grant: Grant) -> None:
         """Of one that runs. It stays in its own class, or its slice's, as it is."""
-        _place(live, live.flow, grant)
+        self._place(live, live.flow, grant)
         self._write(live)
         if live.session.status == "AVAILABLE":
             try:
@@ -280,7 +282,7 @@ class Sessions:
         if not answer.flow or not answer.grant.down_bps:
             self._tear_down(live, NETWORK)
             return
-        _place(live, replace(answer.flow, since_ns=live.flow.since_ns, shared=live.flow.shared), answer.grant)
+        self._place(live, replace(answer.flow, since_ns=live.flow.since_ns, shared=live.flow.shared), answer.grant)
         live.needs = self._switches_of(live.flow)
         self._write(live)
         if session.status == "REQUESTED":
@@ -322,6 +324,7 @@ class Sessions:
             self._hub.sleep(DRAIN_S)
         self._classes.remove(session.queue, self._queues[request.slice], live.rates)
         del self._live[request.id]
+        self._running.remove(request.id)
         self._numbers.give_back(session.queue)
         self._record(records.SessionEnded, request, cause)
         if was_available:
@@ -344,6 +347,14 @@ class Sessions:
         hops = [*self._paths.path(server, device), *self._paths.path(device, server)]
         return tuple(dict.fromkeys(hop.switch for hop in hops))
 
+    def _place(self, live: _Live, flow: Flow, grant: Grant) -> None:
+        """The session has this path and this rate from now on; nothing is set yet."""
+        session = live.session
+        live.flow = replace(flow, down_bps=grant.down_bps, variant=grant.variant)
+        self._running.put(live.flow)
+        session.down_bps, session.variant = grant.down_bps, grant.variant
+        session.path, session.back = flow.path, flow.back
+
     def _set_timer(self, live: _Live) -> None:
         if live.timer is not None:
             live.timer.cancel()
@@ -365,14 +376,6 @@ class Sessions:
 
     def _record(self, kind: Callable[..., records.Event], request: Request, *what: object) -> None:
         self._recorder.write(kind(self._recorder.now(), NODE, request.id, request.slice, *what))
-
-
-def _place(live: _Live, flow: Flow, grant: Grant) -> None:
-    """The session has this path and this rate from now on; nothing is set yet."""
-    session = live.session
-    live.flow = replace(flow, down_bps=grant.down_bps, variant=grant.variant)
-    session.down_bps, session.variant = grant.down_bps, grant.variant
-    session.path, session.back = flow.path, flow.back
 
 
 def _rates(live: _Live) -> dict[Direction, int]:

@@ -1,6 +1,8 @@
 """OpenFlow input and output: a change goes to each of its switches in one write, and each confirms it or refuses it.
 
-All messages of a change to one switch have one transaction number, so what comes back, error or barrier, names the change.
+Changes that are made in the same turn of the event loop go together, one bundle for each switch, however many sessions they are
+for. All messages of a write have one transaction number, so what comes back, error or barrier, names it. When a switch refuses
+a bundle of several changes, it gets each of them by itself, so that only what it cannot take is refused.
 """
 
 from collections import defaultdict
@@ -11,7 +13,6 @@ from controller import messages
 from controller.slices import Entry
 
 BARRIER_LIMIT_S = 10  # in which a switch has to confirm
-_Write = tuple[str, list[bytes]]
 
 
 class SwitchError(Exception):
@@ -19,25 +20,35 @@ class SwitchError(Exception):
 
 
 class _Change:
-    """Switches that have not answered yet, and what others had against it."""
+    """What somebody waits for: messages by switch, switches that have not answered yet, and what others had against it."""
 
-    def __init__(self, event: Any, switches: Iterable[str]) -> None:
-        self.event, self.open = event, set(switches)
+    def __init__(self, event: Any, parts: Mapping[str, list[bytes]]) -> None:
+        self.event, self.parts, self.open = event, parts, set(parts)
         self.errors: list[str] = []
 
-    def answered(self, switch: str) -> None:
+    def answered(self, switch: str, errors: Iterable[str] = ()) -> None:
+        self.errors += errors
         self.open.discard(switch)
         if not self.open:
             self.event.set()
 
 
-class Switches:
-    """All switches of a network by name. Whoever makes a change is a green thread, and waits for it."""
+class _Write:
+    """What went to a switch under one number, and what it has against it so far."""
 
-    def __init__(self, new_event: Callable[[], Any]) -> None:
-        self._new_event = new_event
+    def __init__(self, changes: list[_Change]) -> None:
+        self.changes = changes
+        self.errors: list[str] = []
+
+
+class Switches:
+    """All switches of a network by name. Whoever makes a change is a green thread of `hub`, and waits for it."""
+
+    def __init__(self, hub: Any) -> None:
+        self._hub = hub
         self._datapaths: dict[str, Any] = {}
-        self._changes: dict[tuple[str, int], _Change] = {}  # by switch and transaction
+        self._outbox: list[_Change] = []  # of this turn
+        self._writes: dict[tuple[str, int], _Write] = {}  # by switch and transaction
 
     def connected(self, name: str, datapath: Any) -> None:
         self._datapaths[name] = datapath
@@ -49,22 +60,27 @@ class Switches:
     def disconnected(self, name: str) -> None:
         """Nobody waits for a switch that is gone."""
         self._datapaths.pop(name, None)
-        for switch, xid in [key for key in self._changes if key[0] == name]:
-            change = self._changes.pop((switch, xid))
-            change.errors.append(f"{name}: the switch has disconnected")
-            change.answered(name)
+        for key in [key for key in self._writes if key[0] == name]:
+            for change in self._writes.pop(key).changes:
+                change.answered(name, [f"{name}: the switch has disconnected"])
 
     def confirmed(self, name: str, xid: int) -> None:
-        """A barrier's reply: everything of that transaction is done."""
-        if change := self._changes.pop((name, xid), None):
-            change.answered(name)
+        """A barrier's reply: everything of that transaction is done, or refused."""
+        if not (write := self._writes.pop((name, xid), None)):
+            return
+        if write.errors and len(write.changes) > 1:
+            for change in write.changes:
+                self._write(name, [change])
+        else:
+            for change in write.changes:
+                change.answered(name, write.errors)
 
     def refused(self, name: str, xid: int, why: str) -> bool:
         """An error; whether it belongs to a change that somebody waits for. The barrier's reply is still to come."""
-        change = self._changes.get((name, xid))
-        if change is not None:
-            change.errors.append(f"{name}: {why}")
-        return change is not None
+        write = self._writes.get((name, xid))
+        if write is not None:
+            write.errors.append(f"{name}: {why}")
+        return write is not None
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Returns when all switches have them. Raises SwitchError; a switch then has all of its part, or nothing."""
@@ -76,36 +92,51 @@ class Switches:
 
     def remove_all(self, names: Iterable[str], cookie: int) -> None:
         """Removes all entries with a cookie. A switch that is not connected has none that matter: it is set anew when it comes."""
-        there = [name for name in names if name in self._datapaths]
-        if there:
-            message = messages.removed_all(self._datapaths[there[0]], cookie)
-            self._send({name: [message] for name in there})
+        part = [messages.removed_all(cookie)]
+        self._send({name: part for name in names if name in self._datapaths})
 
-    def _carry_out(self, entries: Iterable[Entry], message: Callable[[Any, Entry], bytes]) -> None:
+    def _carry_out(self, entries: Iterable[Entry], message: Callable[[Entry], bytes]) -> None:
         parts: dict[str, list[bytes]] = defaultdict(list)
         made: dict[Entry, bytes] = {}  # most entries of a change are the same but for their switch
         for entry in entries:
             what = entry._replace(switch="")
             if what not in made:
-                made[what] = message(self._datapath(entry.switch), entry)
+                made[what] = message(entry)
             parts[entry.switch].append(made[what])
+        if missing := sorted(parts.keys() - self._datapaths.keys()):
+            raise SwitchError(f"{missing[0]}: the switch is not connected")
         self._send(parts)
 
     def _send(self, parts: Mapping[str, list[bytes]]) -> None:
-        """One write for each switch; returns when all have answered."""
-        datapaths = {name: self._datapath(name) for name in parts}
-        change = _Change(self._new_event(), parts)
-        for name, datapath in datapaths.items():
-            part = parts[name] if len(parts[name]) == 1 else messages.bundled(datapath, parts[name])
-            datapath.xid = xid = (datapath.xid + 1) & datapath.ofproto.MAX_XID
-            self._changes[name, xid] = change
-            datapath.send(messages.numbered([*part, messages.barrier(datapath)], xid))
-        if parts and not change.event.wait(timeout=BARRIER_LIMIT_S):
+        """Returns when all switches have answered."""
+        if not parts:
+            return
+        change = _Change(self._hub.Event(), parts)
+        self._outbox.append(change)
+        if len(self._outbox) == 1:
+            self._hub.sleep(0)  # until whoever else has something in this turn has said it
+            self._write_all()
+        if not change.event.wait(timeout=BARRIER_LIMIT_S):
             change.errors += [f"{name}: not confirmed within {BARRIER_LIMIT_S} s" for name in sorted(change.open)]
         if change.errors:
             raise SwitchError("; ".join(sorted(change.errors)))
 
-    def _datapath(self, name: str) -> Any:
-        if name not in self._datapaths:
-            raise SwitchError(f"{name}: the switch is not connected")
-        return self._datapaths[name]
+    def _write_all(self) -> None:
+        changes, self._outbox = self._outbox, []
+        together: dict[str, list[_Change]] = defaultdict(list)
+        for change in changes:
+            for name in change.parts:
+                together[name].append(change)
+        for name, those in together.items():
+            self._write(name, those)
+
+    def _write(self, name: str, changes: list[_Change]) -> None:
+        if not (datapath := self._datapaths.get(name)):  # any more
+            for change in changes:
+                change.answered(name, [f"{name}: the switch has disconnected"])
+            return
+        whole = [message for change in changes for message in change.parts[name]]
+        datapath.xid = xid = (datapath.xid + 1) & datapath.ofproto.MAX_XID
+        self._writes[name, xid] = _Write(changes)
+        part = whole if len(whole) == 1 else messages.bundled(whole)
+        datapath.send(messages.numbered([*part, messages.barrier()], xid))

@@ -53,23 +53,24 @@ class Netlink:
         for start in range(0, len(messages), _BATCH):
             batch = messages[start : start + _BATCH]
             # Only the last is acknowledged, which saves a system call for each of the others; a refusal comes in any case
-            sent = {next(self._sequence): message._replace(flags=message.flags & ~ACK) for message in batch[:-1]}
-            last = next(self._sequence)
-            sent[last] = batch[-1]
-            self._socket.send(b"".join(_packed(message, number) for number, message in sent.items()))
+            numbers = [next(self._sequence) for _ in batch]
+            parts = [_packed(part, number, part.flags & ~ACK) for part, number in zip(batch, numbers, strict=True)]
+            parts[-1] = _packed(batch[-1], numbers[-1], batch[-1].flags)
+            self._socket.send(b"".join(parts))
             answered, refused = 0, None
-            while answered != last:
+            while answered != numbers[-1]:
                 for _, answered, payload in self._receive():
                     code = -struct.unpack_from("=i", payload)[0]
                     if code and refused is None:
-                        refused = NetlinkError(code, f"{sent[answered].what}: {os.strerror(code)}")
+                        what = batch[numbers.index(answered)].what
+                        refused = NetlinkError(code, f"{what}: {os.strerror(code)}")
             if refused is not None:
                 raise refused
 
     def dump(self, kind: int, body: bytes) -> Iterator[bytes]:
         """The bodies of all answers to a dump request."""
         number = next(self._sequence)
-        self._socket.send(_packed(Message(kind, REQUEST | DUMP, body, "dump"), number))
+        self._socket.send(_packed(Message(kind, REQUEST | DUMP, body, "dump"), number, REQUEST | DUMP))
         while True:
             for answer, _, payload in self._receive():
                 if answer == _DONE:
@@ -175,9 +176,9 @@ def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def _packed(message: Message, number: int) -> bytes:
-    data = _HEADER.pack(_HEADER.size + len(message.body), message.kind, message.flags, number, 0) + message.body
-    return data.ljust(_aligned(len(data)), b"\0")
+def _packed(message: Message, number: int, flags: int) -> bytes:
+    length = _HEADER.size + len(message.body)
+    return _HEADER.pack(length, message.kind, flags, number, 0) + message.body + b"\0" * (-length % 4)
 
 
 def _aligned(length: int) -> int:

@@ -20,6 +20,7 @@ cannot be redirected at a switch's own port: Open vSwitch deletes what hangs the
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec.structs import astuple
@@ -292,7 +293,7 @@ def _way(end: End, table: Sequence[int] = ()) -> qdisc.Netem:
         corrupt=_chance(shape.corrupt),
         duplicate=_chance(shape.duplicate),
         reorder=_chance(shape.reorder),
-        table=table,
+        table=tuple(table),
     )
 
 
@@ -312,15 +313,18 @@ def _qdisc(end: End, index: int, parent: int, handle: int, setting: qdisc.Qdisc,
     flags = _CHANGE if change else REQUEST | ACK | CREATE | REPLACE
     if change and isinstance(setting, qdisc.Netem):
         setting = replace(setting, seed=None)  # a seed would begin the same random numbers again
-    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(setting.kind))
-    what = f"{end.interface}: {setting.kind}"
-    return Message(RTM_NEWQDISC, flags, body + attribute(_OPTIONS, setting.encode()), what)
+    body = _TC.pack(0, index, handle, parent, 0) + _encoded(setting)
+    return Message(RTM_NEWQDISC, flags, body, f"{end.interface}: {setting.kind}")
 
 
 def _class(end: End, index: int, parent: int, handle: int, setting: qdisc.HtbClass, flags: int) -> Message:
-    body = _TC.pack(0, index, handle, parent, 0) + attribute(_KIND, text(setting.kind))
-    body += attribute(_OPTIONS, setting.encode())
+    body = _TC.pack(0, index, handle, parent, 0) + _encoded(setting)
     return Message(RTM_NEWTCLASS, flags, body, f"{end.interface}: class 1:{handle & 0xFFFF:x}")
+
+
+@lru_cache(maxsize=4096)  # sessions come and go, with the same rates and the same queues
+def _encoded(setting: qdisc.Qdisc | qdisc.HtbClass) -> bytes:
+    return attribute(_KIND, text(setting.kind)) + attribute(_OPTIONS, setting.encode())
 
 
 def _reading(name: str, planned: qdisc.Qdisc | qdisc.HtbClass, found: dict[int, bytes] | None) -> Reading:

@@ -2,7 +2,7 @@
 
 /run/out/order.json: {"operations": N, "standing": [S, ...], "clients": [C, ...]}; the network is that of /run/out/plan.json.
 /run/out/result.json gets, for each number of sessions that stand meanwhile and each of clients that ask at once, the seconds that
-each set-up took and that all of them took, set-ups and tear-downs.
+each set-up took and that all of them took, set-ups and tear-downs, and the processor time of controller and switches.
 """
 
 import json
@@ -16,6 +16,7 @@ from emulation import OUT, emulation, read_plan, write_result
 
 from linux import namespace
 from scenarios.plan import NORTHBOUND_PORT, Plan
+from topology import openvswitch
 
 ROOT = "/quality-on-demand/v1/sessions"
 _PORTS = count(1024)
@@ -65,6 +66,11 @@ class Client:
         return str(answer["sessionId"])
 
 
+def cpu_s(pid: int) -> float:
+    """The processor time of a process: its clock, as clock_getcpuclockid(3) finds it."""
+    return time.clock_gettime(~pid << 3 | 2)
+
+
 def churn(clients: list[Client], devices: list[str], operations: int) -> dict[str, Any]:
     """All clients ask for a session at once, and when all have one they end them at once, again and again."""
     up, start = [], time.perf_counter()
@@ -90,7 +96,8 @@ def main() -> None:
     devices = [device.host for device in plan.devices]
     near = [device for device in devices if region[device] == region[devices[0]]]
     result = []
-    with emulation(plan):
+    with emulation(plan) as (_, controller):
+        vswitchd = int((openvswitch.FOLDER / "ovs-vswitchd.pid").read_text())
         fillers = {name: Client(plan, f"{name}-local") for name in sorted(set(region.values()))}
         clients = [Client(plan, f"{region[devices[0]]}-local") for _ in range(max(order["clients"]))]
         standing = 0
@@ -102,7 +109,11 @@ def main() -> None:
                 fillers[region[device]].session()
             about = {"standing": wanted, "filled": wanted - standing, "filled_s": time.perf_counter() - start}
             standing = wanted
-            result += [about | churn(clients[:number], near, order["operations"]) for number in order["clients"]]
+            for number in order["clients"]:
+                before = cpu_s(controller.pid), cpu_s(vswitchd)
+                measured = churn(clients[:number], near, order["operations"])
+                used = {"controller": cpu_s(controller.pid) - before[0], "switches": cpu_s(vswitchd) - before[1]}
+                result.append(about | measured | {"cpu_s": used})
     write_result({"runs": result})
 
 

@@ -1,6 +1,6 @@
 """Whom a request means: hosts of the plan, by the addresses that CAMARA's bodies have. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from ipaddress import IPv4Address, IPv4Network
 
 from msgspec import UNSET, UnsetType
@@ -20,6 +20,7 @@ class Directory:
     def __init__(self, plan: Plan) -> None:
         self._devices = {host.ip: host.name for host in plan.hosts if host.role == "device"}
         self._hosts = {host.name: IPv4Address(host.ip) for host in plan.hosts}
+        self._at = {address: name for name, address in self._hosts.items()}
         self.slices = {device.host: device.slice for device in plan.devices}
 
     def device(self, asked: Device | UnsetType) -> tuple[str, Device]:
@@ -38,11 +39,11 @@ class Directory:
     def servers(self, asked: ApplicationServer, device: str) -> list[str]:
         """The hosts that an application server's addresses match, other than the device. Raises ApiError."""
         networks = list(_networks(asked))
-        found = [
-            name
-            for name, address in self._hosts.items()
-            if name != device and any(address in network for network in networks)
-        ]
+        if all(network.num_addresses == 1 for network in networks):
+            named = {self._at.get(network.network_address) for network in networks}
+        else:
+            named = {name for name, address in self._hosts.items() if any(address in network for network in networks)}
+        found = [name for name in self._hosts if name in named and name != device]
         if not found:
             raise ApiError(
                 422, "SERVICE_NOT_APPLICABLE", "no host of this network is an application server as asked for"
@@ -83,10 +84,9 @@ def ranges(asked: PortsSpec | UnsetType) -> tuple[Ports, ...]:
     return tuple(merged)
 
 
-def overlap(one: Iterable[Ports], other: Iterable[Ports]) -> bool:
+def overlap(one: Collection[Ports], other: Collection[Ports]) -> bool:
     """Whether a port is in both; nothing said is every port."""
-    mine, others = list(one), list(other)
-    return not mine or not others or any(a.first <= b.last and b.first <= a.last for a in mine for b in others)
+    return not one or not other or any(a.first <= b.last and b.first <= a.last for a in one for b in other)
 
 
 def _said(asked: PortsSpec) -> Iterator[tuple[int, int]]:

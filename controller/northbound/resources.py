@@ -3,7 +3,9 @@
 A session whose application server is several hosts is several sessions of the engine, its parts; it is as good as the worst.
 """
 
-from collections.abc import Callable, Iterator
+import heapq
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -103,15 +105,18 @@ class Resources:
         self._notify, self._notify_of_grant = notify, notify_of_grant
         self._keep, self._forget_it = keep, forget
         self._resources: dict[str, Resource] = {}
+        self._of_device: dict[str, dict[str, Resource]] = defaultdict(dict)
+        self._ended: list[tuple[int, str]] = []  # a heap of those that the network has ended: when, and which
         self._of_part: dict[str, Resource] = {}
         sessions.on_change.append(self._changed)
 
     def restore(self, resource: Resource) -> None:
         """One that there was before the controller was killed."""
-        self._resources[resource.id] = resource
+        self._add(resource)
         for part in resource.parts:
             self._of_part[part.request.id] = resource
         if resource.ended:
+            self._note_end(resource)
             self._end_parts(resource)
         if resource.set_up:
             self._tell(resource)
@@ -128,25 +133,26 @@ class Resources:
             raise ApiError(403, "PERMISSION_DENIED", f"session {id} was made by another client")
         return resource
 
-    def of(self, device: str) -> Iterator[Resource]:
+    def of(self, device: str) -> Collection[Resource]:
         self._forget()
-        return (resource for resource in self._resources.values() if resource.device == device)
+        return self._of_device[device].values()
 
     def conflicting(self, wanted: Resource) -> Iterator[Resource]:
         """Those that have packets for which `wanted` is too."""
+        servers = set(wanted.servers)
         for other in self.of(wanted.device):
             ports = (other.device_ports, wanted.device_ports), (other.server_ports, wanted.server_ports)
-            if set(other.servers) & set(wanted.servers) and all(overlap(*sides) for sides in ports):
+            if not servers.isdisjoint(other.servers) and all(overlap(*sides) for sides in ports):
                 yield other
 
     def set_up(self, resource: Resource, request: Request) -> None:
         """Returns when there is a session as requested for each server. Raises Refused, when nothing is left of it; and ApiError
         where the device has too many."""
-        if sum(1 for _ in self.of(resource.device)) >= MOST_OF_A_DEVICE:
+        if len(self.of(resource.device)) >= MOST_OF_A_DEVICE:
             raise ApiError(
                 429, "QUOTA_EXCEEDED", f"{resource.device} has {MOST_OF_A_DEVICE} sessions, and may have no more"
             )
-        self._resources[resource.id] = resource
+        self._add(resource)
         self._keep(resource)
         try:
             for number, server in enumerate(resource.servers):
@@ -160,7 +166,7 @@ class Resources:
         resource.set_up = True
         if resource.ended:  # while it was set up
             self._end_parts(resource)
-        self._keep(resource)
+            self._keep(resource)
         self._tell(resource)
 
     def delete(self, resource: Resource) -> None:
@@ -169,6 +175,7 @@ class Resources:
 
     def drop(self, resource: Resource) -> None:
         if self._resources.pop(resource.id, None):
+            del self._of_device[resource.device][resource.id]
             self._forget_it(resource.id)
 
     def extend(self, resource: Resource, by_ns: int) -> None:
@@ -196,6 +203,10 @@ class Resources:
         moment = _EPOCH + timedelta(microseconds=(ns + self._calendar_ns) // 1000)
         return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
+    def _add(self, resource: Resource) -> None:
+        self._resources[resource.id] = resource
+        self._of_device[resource.device][resource.id] = resource
+
     def _changed(self, session: Session, cause: str) -> None:
         resource = self._of_part.get(session.request.id)
         if resource is None:
@@ -215,8 +226,13 @@ class Resources:
         """Only the first cause counts."""
         if not resource.ended:
             resource.ended, resource.ended_ns = cause, self._now()
+            self._note_end(resource)
             self._tell(resource)
         self._end_parts(resource)
+
+    def _note_end(self, resource: Resource) -> None:
+        if resource.ended == NETWORK:
+            heapq.heappush(self._ended, (resource.ended_ns, resource.id))
 
     def _end_parts(self, resource: Resource) -> None:
         for part in resource.parts:
@@ -233,5 +249,7 @@ class Resources:
     def _forget(self) -> None:
         """Those that the network has ended long ago."""
         limit = self._now() - REMEMBERED_NS
-        for resource in [r for r in self._resources.values() if r.ended == NETWORK and r.ended_ns < limit]:
-            self.drop(resource)
+        while self._ended and self._ended[0][0] < limit:
+            _, id = heapq.heappop(self._ended)
+            if resource := self._resources.get(id):
+                self.drop(resource)

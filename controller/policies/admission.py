@@ -19,7 +19,7 @@ class Static:
     As network slices are where nothing is admitted inside them (GSMA NG.116, guaranteed downlink throughput per slice).
     """
 
-    cost = Cost(decision_ns=4_000, download_ns=4_000, part_ns=0)
+    cost = Cost(decision_ns=4_000, download_ns=4_000, part_ns=0, running_ns=0)
 
     def decide(self, view: View) -> Decision:
         grants = {}
@@ -35,7 +35,7 @@ class Deadline:
     Admission control by what is reserved, as in RFC 2212's guaranteed service; the rate is bytes over time left.
     """
 
-    cost = Cost(decision_ns=8_000, download_ns=8_000, part_ns=0)
+    cost = Cost(decision_ns=8_000, download_ns=8_000, part_ns=0, running_ns=0)
 
     def decide(self, view: View) -> Decision:
         room = Room(view)

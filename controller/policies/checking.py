@@ -1,11 +1,11 @@
 """Asks a policy, and refuses what cannot be: one that raises, or decides what no network could carry out."""
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from controller.policies.view import Decision, Flow, Grant, Part, SlicingPolicy, View, taken, to_json
+from controller.policies.view import Decision, Flow, Grant, Part, SlicingPolicy, View, change, to_json
 from scenarios.quantity import about
 
 
@@ -43,7 +43,9 @@ def _wrong(decision: object, view: View) -> Iterator[str]:
         yield f"decides {type(decision).__name__}, which is no Decision"
         return
     waiting = {flow.request.id: flow for flow in view.waiting}
-    running = {flow.request.id: flow for flow in view.running}
+    running = {}
+    if not decision.grants.keys() <= waiting.keys():
+        running = {flow.request.id: flow for flow in view.running if flow.request.id in decision.grants}
     for id, grant in decision.grants.items():
         flow = waiting.get(id) or running.get(id)
         if flow is None:
@@ -53,7 +55,8 @@ def _wrong(decision: object, view: View) -> Iterator[str]:
         else:
             continue
         return
-    yield from _over(decision, view)
+    granted = [flow for id, flow in (waiting | running).items() if id in decision.grants]
+    yield from _over(granted, decision, view)
 
 
 def _wrong_grant(flow: Flow, grant: object, view: View, runs: bool) -> str:
@@ -73,17 +76,16 @@ def _wrong_grant(flow: Flow, grant: object, view: View, runs: bool) -> str:
     return ""
 
 
-def _over(decision: Decision, view: View) -> Iterator[str]:
+def _over(granted: list[Flow], decision: Decision, view: View) -> Iterator[str]:
     """Slices' shares of links that are given away more than once. One that became too small under what runs may stay so."""
-    before: Counter[Part] = Counter()
-    after: Counter[Part] = Counter()
-    for flow in (*view.running, *view.waiting):
-        had = Grant(flow.down_bps, flow.variant, flow.shared)
-        for grant, sums in ((had, before), (decision.grants.get(flow.request.id, had), after)):
-            if grant.down_bps and not grant.shared:
-                sums.update(dict(taken(flow, grant.down_bps)))
-    for part, rate in after.items():
-        if rate > max(view.reservable_bps(part), before[part]):
+    more: dict[Part, int] = {}
+    for flow in granted:
+        grant = decision.grants[flow.request.id]
+        change(more, flow, -1)
+        change(more, replace(flow, down_bps=grant.down_bps, shared=grant.shared), +1)
+    for part, added in more.items():
+        had = view.taken_bps.get(part, 0)
+        if (rate := had + added) > max(view.reservable_bps(part), had):
             (link, end), name = part
             most = about(view.reservable_bps(part), "rate")
             yield f"grants {about(rate, 'rate')} of slice {name} on {link} (end {end}), which has {most} for sessions there"

@@ -3,8 +3,9 @@
 A view is everything at one moment: `to_json` and `from_json` keep it, so that a decision can be looked at again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 import msgspec
@@ -62,6 +63,14 @@ class View:
     waiting: tuple[Flow, ...] = ()
     running: tuple[Flow, ...] = ()
 
+    @cached_property
+    def taken_bps(self) -> Mapping[Part, int]:
+        """What those that run take of each part, if they take anything."""
+        sums: dict[Part, int] = {}
+        for flow in self.running:
+            change(sums, flow, +1)
+        return sums
+
     def guaranteed_bps(self, part: Part) -> int:
         """What a slice has in one direction of a link."""
         direction, name = part
@@ -103,21 +112,68 @@ def taken(flow: Flow, down_bps: int) -> list[tuple[Part, int]]:
     return down + [((direction, name), flow.request.up_bps) for direction in flow.back if flow.request.up_bps]
 
 
+def change(sums: dict[Part, int], flow: Flow, by: int) -> None:
+    """Adds (`by` is 1) to the sums of parts, or takes from them (-1), what a flow has by itself. No sum is 0."""
+    if flow.shared or not flow.down_bps:
+        return
+    for part, rate in taken(flow, flow.down_bps):
+        sums[part] = sums.get(part, 0) + by * rate
+        if not sums[part]:
+            del sums[part]
+
+
+class Running:
+    """The flows that run, and what they take together, kept up to date: a view does not cost more the more there are."""
+
+    def __init__(self) -> None:
+        self._flows: dict[str, Flow] = {}
+        self._taken_bps: dict[Part, int] = {}
+
+    def put(self, flow: Flow) -> None:
+        """It runs now, or has something else."""
+        if before := self._flows.get(flow.request.id):
+            change(self._taken_bps, before, -1)
+        self._flows[flow.request.id] = flow
+        change(self._taken_bps, flow, +1)
+
+    def remove(self, id: str) -> None:
+        change(self._taken_bps, self._flows.pop(id), -1)
+
+    def view(
+        self,
+        now_ns: int,
+        links: Mapping[Direction, LinkView],
+        slices: Mapping[str, SliceView],
+        waiting: tuple[Flow, ...] = (),
+    ) -> View:
+        """Everything now. One that runs and waits to be decided anew only waits."""
+        again = {flow.request.id for flow in waiting} & self._flows.keys()
+        flows, sums = self._flows, self._taken_bps.copy()
+        if again:
+            flows = {id: flow for id, flow in flows.items() if id not in again}
+            for id in again:
+                change(sums, self._flows[id], -1)
+        view = View(now_ns, links, slices, waiting, tuple(flows.values()))
+        vars(view)["taken_bps"] = sums  # as the view would find itself
+        return view
+
+
 class Room:
     """What is free of what sessions may have while a policy gives it away."""
 
-    def __init__(self, view: View, kept: tuple[Flow, ...] | None = None) -> None:
+    def __init__(self, view: View, kept: Iterable[Flow] | None = None) -> None:
         """Free is what the flows that are `kept`, by default all that run, leave."""
         self._view = view
         self._free: dict[Part, int] = {}
-        for flow in view.running if kept is None else kept:
+        self._taken = view.taken_bps if kept is None else {}
+        for flow in kept or ():
             if not flow.shared:
                 self.take(flow, flow.down_bps)
 
     def free_bps(self, part: Part) -> int:
         """Under 0 where a link has become slower than what was granted on it."""
         if part not in self._free:
-            self._free[part] = self._view.reservable_bps(part)
+            self._free[part] = self._view.reservable_bps(part) - self._taken.get(part, 0)
         return self._free[part]
 
     def most_bps(self, flow: Flow) -> int:

@@ -1,6 +1,7 @@
 """Slicing policies: each keeps its promise, none gives away what is not there, and what is wrong with one is said."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,18 @@ from hypothesis import strategies as st
 from controller.policies import cost, slicing
 from controller.policies.admission import max_min
 from controller.policies.checking import PolicyError, decide
-from controller.policies.view import Decision, Flow, Grant, LinkView, SliceView, View, from_json, taken, to_json
+from controller.policies.view import (
+    Decision,
+    Flow,
+    Grant,
+    LinkView,
+    Running,
+    SliceView,
+    View,
+    from_json,
+    taken,
+    to_json,
+)
 from controller.session import Candidate, Request
 
 BUILT_IN = ["none", "static", "deadline", "fair", "joint"]
@@ -251,6 +263,37 @@ def test_a_decision_is_charged_by_its_downloads_and_links(name: str) -> None:
     figures = policy.cost  # type: ignore[attr-defined]
     assert cost.decision_ns(policy, two) - cost.decision_ns(policy, one) == figures.download_ns
     assert cost.decision_ns(policy, one) == figures.decision_ns + figures.download_ns + 3 * figures.part_ns
+
+
+@settings(deadline=None)
+@given(many=flows(), draw=st.data())
+def test_a_view_of_those_that_run_is_the_one_that_is_counted_anew(many: list[Flow], draw: st.DataObject) -> None:
+    running, there = Running(), dict[str, Flow]()
+    for entry in many * 3:
+        id = entry.request.id
+        if id in there and draw.draw(st.booleans()):
+            running.remove(id)
+            del there[id]
+        else:
+            rate, shared = draw.draw(st.tuples(st.integers(1, 9), st.booleans()))
+            there[id] = Flow(entry.request, entry.path, entry.back, rate, shared=shared)
+            running.put(there[id])
+    again = tuple(entry for entry in many if draw.draw(st.booleans()))
+    links = view([]).links
+    seen = running.view(5, links, {"models": SliceView(0.5)}, again)
+    left = tuple(entry for id, entry in there.items() if id not in {entry.request.id for entry in again})
+    assert seen == (counted := View(5, links, {"models": SliceView(0.5)}, again, left))
+    assert seen.taken_bps == counted.taken_bps
+
+
+def test_what_runs_is_charged_to_policies_that_look_at_it() -> None:
+    first = flow(0, 0, [(1, 0.5)])
+    alone, beside = (view([flow(1, 0, [(1, 0.5)])], [replace(first, down_bps=1)] * many) for many in (0, 5))
+    for name in BUILT_IN:
+        policy = slicing(name)
+        more = cost.decision_ns(policy, beside) - cost.decision_ns(policy, alone)
+        looks_at_it = name in ("fair", "joint")
+        assert more == (5 * policy.cost.download_ns if looks_at_it else 0)  # type: ignore[attr-defined]
 
 
 def test_only_joint_needs_scipy() -> None:
