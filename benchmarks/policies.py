@@ -104,7 +104,10 @@ def tables(found: dict[tuple[str, str], list[Worth]]) -> list[Table]:
         if way != BEST:
             ahead = [best.accuracy - other.accuracy for best, other in zip(found[BEST], runs, strict=True)]
             pairs.append(
-                Row((*way, interval(ahead, digits=2), f"{sum(a > 0 for a in ahead)} of {seeds}"), np.mean(ahead) > 0)
+                Row(
+                    (*way, interval(ahead, digits=2), f"{sum(a > 0 for a in ahead)} of {seeds}"),
+                    bool(np.mean(ahead) > 0),
+                )
             )
     groups = list(found[BEST][0].of_group)
     by_group = [

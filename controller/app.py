@@ -200,9 +200,7 @@ class SliceController(App):
         )
 
     def _serve_northbound(self) -> None:
-        from eventlet import greenio, wsgi  # after the hub is patched
-
-        listening = greenio.GreenSocket(options.northbound())
+        from eventlet import wsgi  # after the hub is patched
 
         def answer(environ: dict[str, Any], start_response: Any) -> list[bytes]:
             try:
@@ -211,16 +209,14 @@ class SliceController(App):
                 _LOG.exception("%s %s", environ["REQUEST_METHOD"], environ["PATH_INFO"])
                 os._exit(1)  # a run whose controller has a fault gives no results
 
-        hub.spawn(wsgi.server, listening, answer, log_output=False, debug=False)
+        hub.spawn(wsgi.server, options.northbound(), answer, log_output=False, debug=False)
 
     def _listen_to_the_machine(self) -> None:
-        from eventlet import greenio  # after the hub is patched
-
         if channel := options.machine():
-            self._spawn(self._listen, greenio.GreenSocket(channel))
+            self._spawn(self._listen, channel)
 
     def _listen(self, channel: Any) -> None:
-        """Does what the machine asks for, line by line, for as long as it is there."""
+        """Does what the machine asks for, line by line, for as long as it is there; `channel` is a green socket."""
         self._handovers.answer_by(channel.sendall)
         for line in channel.makefile("rb"):
             ((what, about),) = json.loads(line).items()

@@ -1,5 +1,6 @@
 """The controller's framework: Ryu, or os-ken, its maintained fork, which differs in names alone; loaded in the order that works:
-its hub first, patched, before anything that uses a socket.
+its hub first, patched as their own launchers do (without an argument it would patch threads alone), before anything that uses a
+socket.
 
 It is Ryu where `ryu-manager` has started us, or where INSITU_CONTROLLER says so.
 """
@@ -24,7 +25,7 @@ if "ryu.lib.hub" not in sys.modules:  # else it may have begun already
 if NAME == "ryu":
     from ryu.lib import hub
 
-    hub.patch()
+    hub.patch(thread=False)
 
     from ryu import cfg
     from ryu.base import app_manager
@@ -36,7 +37,7 @@ if NAME == "ryu":
 else:
     from os_ken.lib import hub
 
-    hub.patch()
+    hub.patch(thread=False)
 
     from os_ken import cfg
     from os_ken.base import app_manager

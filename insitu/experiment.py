@@ -31,8 +31,8 @@ from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
 from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
-from scenarios import planner, records
-from scenarios.check import slice_names
+from scenarios import planner, recording, records
+from scenarios.names import slice_names
 from scenarios.plan import Plan
 from scenarios.schema import Payload, Scenario
 
@@ -219,9 +219,9 @@ def _run(
     failure = _run_guest(plan, kernel, library, folder, follower)
     progress(Progress("summary", 0))
     try:
-        events, lost = records.read(folder / "events"), None
+        events, lost = recording.read(folder / "events"), None
         events = sorted([*events, *follower.idle_events()], key=lambda event: event.t)
-    except records.RecordsError as error:
+    except recording.RecordsError as error:
         if failure:
             raise RunFailed(failure, folder) from None
         events, lost = [], str(error)

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from scenarios.check import described_links
 from scenarios.links import TOWARDS, LinkSpec
+from scenarios.names import directions
 from scenarios.schema import Gnb, Network, Region, Scenario
 from scenarios.tables import SECOND
 
@@ -28,12 +28,6 @@ def tcp_buffer(scenario: Scenario) -> int:
                 round_trip = 2 * (sum(delay for _, delay in links) + farthest)
                 largest = max(largest, min(rate for rate, _ in links) * round_trip // (8 * SECOND))
     return min(max(LEAST_TCP_BUFFER, 3 * largest), MOST_TCP_BUFFER)
-
-
-def directions(scenario: Scenario) -> list[LinkSpec]:
-    """Both directions of every link that the scenario describes."""
-    own = [device.link for device in scenario.devices if device.link is not None]
-    return [spec.towards(way) for spec in [*described_links(scenario).values(), *own] for way in TOWARDS]
 
 
 def _paths(network: Network, region: Region, gnb: Gnb) -> Iterator[list[LinkSpec]]:

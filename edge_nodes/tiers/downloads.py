@@ -37,7 +37,7 @@ from edge_nodes.tiers.granted import Watched
 from edge_nodes.tiers.sending import Channel, Stream, send_blocks
 from edge_nodes.tiers.sessions import Grant, Northbound, Refused, Wish
 from edge_nodes.tiers.store import Source, Unavailable
-from scenarios import records
+from scenarios import recording, records
 from scenarios.channel import above_ns
 from scenarios.plan import LIBRARY_PORT, Plan
 from scenarios.quantity import about
@@ -76,7 +76,7 @@ class Downloads:
         plan: Plan,
         host: str,
         models: Models,
-        recorder: records.Recorder,
+        recorder: recording.Recorder,
         northbound: Northbound,
         own_policies: Path | None = None,
     ) -> None:
@@ -132,7 +132,7 @@ class Downloads:
             if digest not in ask.have:
                 offset = ask.resume.offset if ask.resume and ask.resume.object == digest else 0
                 await stream.part(digest, memoryview(asked.text)[offset:], offset, len(asked.text))
-            watched = self._grants.watch(ask.download)
+            watched = self._grants.watch(ask.download, {variant.name for variant in asked.manifest.variants})
             grant, why = await self._reserve(str(request.remote), asked)
             try:
                 await self._stream(request, stream, asked, grant, why, watched)

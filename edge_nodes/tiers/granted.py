@@ -1,7 +1,7 @@
 """What a download is granted as it is now: the controller tells the library when the session gets another rate or variant."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Collection
+from typing import Annotated, NamedTuple
 
 import msgspec
 from aiohttp import web
@@ -17,7 +17,7 @@ class Grant(NamedTuple):
 
 
 class _Data(msgspec.Struct):
-    rate: int
+    rate: Annotated[int, msgspec.Meta(ge=0)]
     variant: str
 
 
@@ -30,7 +30,9 @@ class _Event(msgspec.Struct):
 class Watched:
     """A download that is told: `now` is None until it is for the first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, variants: Collection[str]) -> None:
+        """`variants` are those that there are of its model."""
+        self.variants = variants
         self.now: Grant | None = None
         self.on_change: Callable[[Grant], None] = lambda grant: None
 
@@ -45,9 +47,9 @@ class Grants:
     def __init__(self) -> None:
         self._watched: dict[str, Watched] = {}
 
-    def watch(self, download: str) -> Watched:
+    def watch(self, download: str, variants: Collection[str]) -> Watched:
         """From before its session is asked for, for the answer and the first change may pass one another."""
-        watched = self._watched[download] = Watched()
+        watched = self._watched[download] = Watched(variants)
         return watched
 
     def leave(self, download: str, watched: Watched) -> None:
@@ -62,5 +64,7 @@ class Grants:
             data = msgspec.json.decode(await request.read(), type=_Event).data
         except msgspec.DecodeError as error:
             return web.Response(status=400, text=f"not a grant: {error}")
+        if data.variant and data.variant not in watched.variants:
+            return web.Response(status=400, text=f"not a grant: there is no variant {data.variant}")
         watched.take(Grant(data.rate, data.variant))
         return web.Response(status=204)

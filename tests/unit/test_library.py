@@ -321,7 +321,7 @@ async def test_a_download_that_is_granted_less_ends_with_what_it_is_granted(make
             assert answer.status == 410, "it is over"
 
 
-@pytest.mark.parametrize("said", [b"", b"{}", b'{"data": {"rate": "much", "variant": ""}}'])
+@pytest.mark.parametrize("said", [b"", b"{}", b'{"data": {"rate": "much", "variant": ""}}', grant(1, "none")])
 async def test_a_grant_that_is_none_is_refused_and_changes_nothing(make: Any, said: bytes) -> None:
     async with make() as world:
         await world.northbound(201, {"sessionId": "s1", "rate": 80_000_000, "variant": "large"})

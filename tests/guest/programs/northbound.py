@@ -139,11 +139,12 @@ def main() -> None:
     with emulation(plan, control) as (network, _):
         time.sleep(1)
         client, hour = Client(plan, "central"), 3600 * 10**9
-
+        untold = camara(plan, client, 9000, 60, "phone2")  # where nobody listens: that holds nobody up
         made = [
             timed(client, client.create, device, "a-edge", 10**6, hour) for device in ("phone1", "phone2", "phone3")
         ]
         result["available"] = made
+        client.call("DELETE", f"{SESSIONS}/{untold['sessionId']}")
         result["deleted"] = [
             timed(client, client.call, "DELETE", f"{SESSIONS}/{entry['answer']['sessionId']}") for entry in made
         ]
