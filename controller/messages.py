@@ -23,7 +23,8 @@ _WHOLE = 0xFFFFFFFFFFFFFFFF  # the mask that compares all of a cookie
 _MATCH = struct.Struct("!HH")  # type, length without padding
 _OXM = struct.Struct("!HBB")  # class, field and whether there is a mask, length
 _BASIC, _OXM_MATCH = 0x8000, 1
-_FIELDS = {
+_FIELDS = {  # number, bytes
+    "in_port": (0, 4),
     "eth_dst": (3, 6),
     "eth_type": (5, 2),
     "ip_proto": (10, 1),
@@ -33,7 +34,7 @@ _FIELDS = {
     "tcp_dst": (14, 2),
     "udp_src": (15, 2),
     "udp_dst": (16, 2),
-}  # fmt: skip - number, bytes
+}
 _INSTRUCTION = struct.Struct("!HHB3x")  # type, length, table
 _GOTO, _APPLY = 1, 4
 _SET_QUEUE = struct.Struct("!HHI")

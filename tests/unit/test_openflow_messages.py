@@ -17,7 +17,7 @@ PORT = st.integers(0, 0xFFFF) | st.tuples(st.just(4096), st.sampled_from([0xF000
 
 @st.composite
 def entries(draw: st.DrawFn) -> Entry:
-    match: list[tuple[str, Any]] = []
+    match: list[tuple[str, Any]] = [("in_port", draw(st.integers(1, 0xFF00)))] if draw(st.booleans()) else []
     if draw(st.booleans()):
         match.append(("eth_type", 0x800))
         if protocol := draw(st.sampled_from([None, "tcp", "udp"])):
