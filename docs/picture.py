@@ -16,5 +16,5 @@ if __name__ == "__main__":
     summary = json.loads((folder / "summary.json").read_text())
     expectations = load(folder / "scenario.yaml").expect
     console = Console(record=True, width=110, file=io.StringIO(), highlight=False)
-    console.print(result_table(Result(folder, summary), [(e, e.measure(summary)) for e in expectations]))
+    console.print(result_table(Result(folder, summary), [e.measure(summary) for e in expectations]))
     console.save_svg(str(picture), title="insitu run scenarios/campus.yaml --seed 7")

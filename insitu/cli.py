@@ -67,14 +67,14 @@ def run(
         _fail(130, "interrupted: the machine is ended, nothing is left of the run")
     except (experiment.RunFailed, MachineError, KernelError, OSError) as error:
         _fail(_FAILED, str(error))
-    outcomes = [(expectation, expectation.measure(result.summary)) for expectation in scenario.expect]
+    expectations = [expectation.measure(result.summary) for expectation in scenario.expect]
     if as_json:
-        click.echo(json.dumps(result.summary))
+        click.echo(json.dumps(result.summary | {"expectations": [one._asdict() for one in expectations]}))
     else:
-        screen.show_result(result, outcomes)
+        screen.show_result(result, expectations)
     if result.summary["verdict"]["status"] == "INVALID":
         sys.exit(_FAILED)
-    sys.exit(0 if all(expectation.holds(result.summary) for expectation, _ in outcomes) else _EXPECTATION)
+    sys.exit(0 if all(one.holds for one in expectations) else _EXPECTATION)
 
 
 @main.command()

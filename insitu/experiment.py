@@ -110,6 +110,15 @@ def payload_manifests(scenario: Scenario, library: Path) -> dict[str, Path]:
     return {name: file(name, payload) for name, payload in scenario.payloads.items()}
 
 
+class Prepared(NamedTuple):
+    """All that a run is made of, besides the guest, insitu itself and the models that ship; it can be sent to another machine."""
+
+    plan: Plan
+    scenario: bytes  # the file's
+    policies: dict[str, bytes]  # the modules of the user's own policies
+    payloads: dict[str, bytes]  # their manifests
+
+
 def run(
     scenario: Scenario,
     file: Path,
@@ -130,39 +139,81 @@ def run(
         datapath = probe.require_fit(len(slice_names(scenario))) if on == "host" else "system"
         if datapath == "netdev":
             report("this host's kernel has no Open vSwitch: its userspace datapath carries the packets, and adds delay")
-        library = model_library(report)
-        if own := scenario.libraries.central.models:
-            library = own_library.joined(library, own.folder)
+        library = library_of(scenario, report)
         kernel = find_or_build(report) if on == "vm" else None
-        manifests = payload_manifests(scenario, library)
-        published = published_models(library)
-        models = published.models | {name: _sha256(file) for name, file in manifests.items()}
-        plan = planner.decide(scenario, seed, published._replace(models=models), clock)
-        plan = replace(plan, machine=replace(plan.machine, datapath=datapath))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with remains.temporary_folder(target.parent, f".{target.name}.") as folder:
-            folder.chmod(0o755)
-            try:
-                shutil.copyfile(file, folder / "scenario.yaml")
-                write_plan(plan, scenario, folder)
-                (folder / "payloads").mkdir()
-                for name, manifest in manifests.items():
-                    shutil.copyfile(manifest, folder / "payloads" / f"{name}.json")
-                summary = _run(plan, kernel, library, folder, progress, list(command))
-            except (machine.MachineError, RunFailed) as error:
-                (folder / "FAILED").write_text(f"{error}\n")
-                folder.rename(target)
-                raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
+        prepared = prepare(scenario, file, seed, library, clock)
+        plan = replace(prepared.plan, machine=replace(prepared.plan.machine, datapath=datapath))
+        return carry_out(prepared._replace(plan=plan), library, kernel, target, progress, command=command)
+
+
+def library_of(scenario: Scenario, report: Callable[[str], None] = lambda _: None) -> Path:
+    """The models that ship, with the scenario's own. Raises BrokenLibrary, DamagedLibrary, OSError."""
+    library = model_library(report)
+    own = scenario.libraries.central.models
+    return own_library.joined(library, own.folder) if own else library
+
+
+def prepare(
+    scenario: Scenario, file: Path, seed: int, library: Path, clock: Literal["virtual", "real"] = "virtual"
+) -> Prepared:
+    """Decides everything, and reads what it needs of files beside the scenario's `file`. Raises OSError."""
+    manifests = payload_manifests(scenario, library)
+    published = published_models(library)
+    models = published.models | {name: _sha256(manifest) for name, manifest in manifests.items()}
+    return Prepared(
+        planner.decide(scenario, seed, published._replace(models=models), clock),
+        file.read_bytes(),
+        own_policies(scenario),
+        {name: manifest.read_bytes() for name, manifest in manifests.items()},
+    )
+
+
+def carry_out(
+    prepared: Prepared,
+    library: Path,
+    kernel: Kernel | None,
+    target: Path,
+    progress: Callable[[Progress], None] = lambda _: None,
+    on_poll: Callable[[], None] = lambda: None,
+    command: Iterable[str] = (),
+) -> Result:
+    """Runs what is prepared, on this host without a kernel, and leaves its folder as `target`.
+
+    What `on_poll` raises, which is called about 20 times a second, ends the run and leaves nothing. Raises RunFailed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with remains.temporary_folder(target.parent, f".{target.name}.") as folder:
+        folder.chmod(0o755)
+        try:
+            _write_inputs(prepared, folder)
+            summary = _run(prepared.plan, kernel, library, folder, progress, on_poll, list(command))
+        except (machine.MachineError, RunFailed) as error:
+            (folder / "FAILED").write_text(f"{error}\n")
             folder.rename(target)
-        return Result(target, summary)
+            raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
+        folder.rename(target)
+    return Result(target, summary)
 
 
-def write_plan(plan: Plan, scenario: Scenario, folder: Path) -> None:
+def _write_inputs(prepared: Prepared, folder: Path) -> None:
+    (folder / "scenario.yaml").write_bytes(prepared.scenario)
+    write_plan(prepared.plan, prepared.policies, folder)
+    (folder / "payloads").mkdir()
+    for name, manifest in prepared.payloads.items():
+        (folder / "payloads" / f"{name}.json").write_bytes(manifest)
+
+
+def write_plan(plan: Plan, policies: dict[str, bytes], folder: Path) -> None:
     """The plan, and beside it the modules that the scenario's own policies come from."""
     (folder / "plan.json").write_bytes(plans.canonical(plan))
     (folder / plans.OWN_POLICIES).mkdir()
-    for file in scenario.policies.files:
-        shutil.copyfile(file, folder / plans.OWN_POLICIES / file.name)
+    for name, module in policies.items():
+        (folder / plans.OWN_POLICIES / name).write_bytes(module)
+
+
+def own_policies(scenario: Scenario) -> dict[str, bytes]:
+    """The modules that the scenario's own policies come from, by their names."""
+    return {module.name: module.read_bytes() for module in scenario.policies.files}
 
 
 def summarise_again(folder: Path) -> Summary:
@@ -211,11 +262,12 @@ def _run(
     library: Path,
     folder: Path,
     progress: Callable[[Progress], None],
+    on_poll: Callable[[], None],
     command: list[str],
 ) -> Summary:
     """Runs the guest and makes its folder whole. Raises MachineError or RunFailed."""
     began = time.monotonic()
-    follower = _Follower(folder / "progress", progress, plan.machine.clock == "real")
+    follower = _Follower(folder / "progress", progress, on_poll, plan.machine.clock == "real")
     failure = _run_guest(plan, kernel, library, folder, follower)
     progress(Progress("summary", 0))
     try:
@@ -317,12 +369,15 @@ def _write_results(
 class _Follower:
     """Reads what the guest appends to its progress file; with `watching`, looks at the CPU when a second has passed."""
 
-    def __init__(self, file: Path, progress: Callable[[Progress], None], watching: bool) -> None:
-        self._file, self._progress, self._watching, self._seen = file, progress, watching, 0
+    def __init__(
+        self, file: Path, progress: Callable[[Progress], None], on_poll: Callable[[], None], watching: bool
+    ) -> None:
+        self._file, self._progress, self._on_poll, self._watching, self._seen = file, progress, on_poll, watching, 0
         self._cpu: fidelity.IdleCpu | None = None
 
     def poll(self, cpu: int | None) -> None:
         """`cpu` is the guest's; None stands for all of this machine."""
+        self._on_poll()
         if "insitu.table" not in sys.modules:
             import insitu.table  # noqa: F401 - takes 0.3 s, for which there is time while the guest boots
         lines = self._file.read_text().splitlines() if self._file.exists() else []
@@ -353,9 +408,14 @@ def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[s
         "plan_format": plan.format,
         "on": "vm" if kernel else "host",
         "datapath": plan.machine.datapath,
-        "versions": versions(kernel, _guest_program().name.rpartition("-")[2], plan.models) | _ryu(plan),
+        "versions": versions_here(kernel, plan.models) | _ryu(plan),
         "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.platform()},
     }
+
+
+def versions_here(kernel: Kernel | None, models: dict[str, str]) -> dict[str, str]:
+    """The versions of everything that a run on this machine can depend on; `models` are its plan's."""
+    return versions(kernel, _guest_program().name.rpartition("-")[2], models)
 
 
 def _ryu(plan: Plan) -> dict[str, str]:

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 
 from insitu.experiment import Progress as RunState
 from insitu.experiment import Result
-from scenarios.expectation import Expectation
+from scenarios.expectation import Measured
 from scenarios.quantity import about
 
 _PHASES = {
@@ -57,11 +57,11 @@ class RunProgress:
             self._console.print(text, highlight=False)
 
 
-def show_result(result: Result, outcomes: Sequence[tuple[Expectation, float]]) -> None:
-    Console(highlight=False).print(result_table(result, outcomes))
+def show_result(result: Result, expectations: Sequence[Measured]) -> None:
+    Console(highlight=False).print(result_table(result, expectations))
 
 
-def result_table(result: Result, outcomes: Sequence[tuple[Expectation, float]]) -> Table:
+def result_table(result: Result, expectations: Sequence[Measured]) -> Table:
     summary = result.summary
     verdict, downloads, accuracy = summary["verdict"], summary["downloads"], summary["accuracy"]
     table = Table(
@@ -81,10 +81,7 @@ def result_table(result: Result, outcomes: Sequence[tuple[Expectation, float]]) 
         *((f"link {name}", _link(figures)) for name, figures in _busiest(summary["links"])),
         *(("fidelity", text) for text in [_fidelity(summary["fidelity"])] if text),
         *((f"capture {name}", _capture(figures)) for name, figures in summary["captures"].items()),
-        *(
-            (f"expected {e.text}", f"{'holds' if e.holds(summary) else '[red]does not hold[/]'}: {value:g}")
-            for e, value in outcomes
-        ),
+        *((f"expected {e.text}", f"{'holds' if e.holds else '[red]does not hold[/]'}: {e.said}") for e in expectations),
         ("digest", summary["digest"]),
         ("folder", str(result.folder)),
     ):
@@ -123,7 +120,8 @@ def _downloads(figures: dict[str, Any]) -> str:
 
 
 def _latency(figures: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value:.1f} ms" for name, value in figures["latency_ms"].items())
+    known = {name: value for name, value in figures["latency_ms"].items() if value is not None}
+    return ", ".join(f"{name} {value:.1f} ms" for name, value in known.items()) or "none"
 
 
 def _accuracy(figures: dict[str, float | None]) -> str:

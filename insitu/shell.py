@@ -9,7 +9,7 @@ from typing import Literal
 
 from edge_nodes.publication import zoo
 from insitu import remains, ryu_environment
-from insitu.experiment import write_plan
+from insitu.experiment import own_policies, write_plan
 from insitu.vm import machine
 from insitu.vm.kernel import find_or_build
 from insitu.vm.mininet_fixes import mended_files
@@ -31,7 +31,7 @@ def scenario(asked: Scenario, seed: int, clock: Clock) -> int:
     nothing = planner.Published(dict.fromkeys(zoo.MODELS, ""), "")
     plan = planner.decide(asked, seed, nothing, clock)
     with _folder() as out:
-        write_plan(plan, asked, out)
+        write_plan(plan, own_policies(asked), out)
         mounts = ryu_environment.mounts(plan.controller)
         return _run(["plan", "/run/out/plan.json"], out, seed, clock, plan.machine.memory_mb, mounts)
 

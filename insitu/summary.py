@@ -25,6 +25,7 @@ def summarise(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None, 
         "time_s": {"virtual": plan.duration_ns / 1e9, "wall": round(wall_s, 2)},
         "downloads": _downloads(events),
         "accuracy": _accuracy(events),
+        "libraries": _libraries(plan, events),
         "handovers": _handovers(events),
         "slices": {entry.name: _slice(entry.name, events) for entry in plan.slices},
         "segments": plan.segments,
@@ -34,29 +35,65 @@ def summarise(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None, 
 
 
 def _downloads(events: Sequence[records.AnyEvent]) -> dict[str, Any]:
+    """`late` is whatever was asked for and not all there by its deadline, also what failed.
+
+    `accuracy_on_time` is the mean over all that was asked for of the measured accuracy of the best that was loaded by the deadline,
+    0 where nothing was.
+    """
     completed = [event for event in events if isinstance(event, records.Completed)]
-    loaded = (event for event in events if isinstance(event, records.Completed | records.Runnable))
-    in_time = {event.download for event in loaded if event.on_time}
-    latencies = np.array([event.latency_ns for event in completed]) / 1e6
-    percentiles = (
-        {f"p{q}": np.percentile(latencies, q) for q in (50, 95, 99)}
-        if completed
-        else dict.fromkeys(("p50", "p95", "p99"), 0)
-    )
+    requested = sum(isinstance(event, records.Requested) for event in events)
+    best: dict[str, float] = {}  # accuracy of what each download had loaded in time
+    for event in events:
+        if isinstance(event, records.Completed | records.Runnable) and event.on_time:
+            best[event.download] = max(best.get(event.download, 0.0), event.accuracy)
+    on_time = sum(event.on_time for event in completed)
     return {
-        "requested": sum(isinstance(event, records.Requested) for event in events),
+        "requested": requested,
         "completed": len(completed),
         "failed": sum(isinstance(event, records.Failed) for event in events),
-        "on_time": sum(event.on_time for event in completed),
-        "better_on_time": len(in_time),
+        "on_time": on_time,
+        "on_time_share": _share(on_time, requested),
+        "late": requested - on_time,
+        "better_on_time": len(best),
+        "accuracy_on_time": _share(sum(best.values()), requested),
         "cut": sum(isinstance(event, records.Cut) for event in events),
         "resumed": sum(isinstance(event, records.Resumed) for event in events),
         "rolled_back": sum(isinstance(event, records.RolledBack) for event in events),
         "bytes": sum(event.bytes for event in completed),
-        "latency_ms": {
-            **{name: round(float(value), 3) for name, value in percentiles.items()},
-            "max": round(float(latencies.max(initial=0)), 3),
-        },
+        "latency_ms": _quantiles([event.latency_ns / 1e6 for event in completed], ("p50", "p95", "p99", "max")),
+    }
+
+
+def _quantiles(values: Sequence[float], names: Sequence[str]) -> dict[str, float | None]:
+    """p50, p95, …, max; None where there are no values."""
+    levels = {name: 100.0 if name == "max" else float(name[1:]) for name in names}
+    return {name: round(float(np.percentile(values, q)), 3) if values else None for name, q in levels.items()}
+
+
+def _share(part: float, whole: float) -> float | None:
+    return round(part / whole, 4) if whole else None
+
+
+def _libraries(plan: Plan, events: Sequence[records.AnyEvent]) -> dict[str, dict[str, float | None]]:
+    """Of each tier: the objects that it was asked for and had (hits) or had not, their bytes, and those that it pulled."""
+    tiers = {library.host: library.tier for library in plan.libraries}
+    served: dict[str, list[records.Served]] = {tier: [] for tier in ("edge", "local", "central")}
+    pulled: Counter[str] = Counter()
+    for event in events:
+        if isinstance(event, records.Served):
+            served[tiers[event.node]].append(event)
+        elif isinstance(event, records.Pulled):
+            pulled[tiers[event.node]] += event.bytes
+    hits = {tier: sum(event.hit for event in of_tier) for tier, of_tier in served.items()}
+    return {
+        tier: {
+            "hits": hits[tier],
+            "misses": len(of_tier) - hits[tier],
+            "hit_share": _share(hits[tier], len(of_tier)),
+            "bytes_served": sum(event.bytes for event in of_tier),
+            "bytes_pulled": pulled[tier],
+        }
+        for tier, of_tier in served.items()
     }
 
 
@@ -129,10 +166,7 @@ def _handovers(events: Sequence[records.AnyEvent]) -> dict[str, Any]:
         "count": count,
         "prepared": prepared,
         "unmeasured": count - len(interruptions),
-        "interruption_ms": {
-            "p50": round(float(np.percentile(interruptions, 50)), 3) if interruptions else 0,
-            "max": round(max(interruptions, default=0), 3),
-        },
+        "interruption_ms": _quantiles(interruptions, ("p50", "max")),
     }
 
 

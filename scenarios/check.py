@@ -6,8 +6,8 @@ from fractions import Fraction
 
 from scenarios import own_policies, payloads
 from scenarios.device_classes import DEVICE_CLASSES
-from scenarios.expectation import figures, is_share
 from scenarios.faults import Fault
+from scenarios.figures import figures
 from scenarios.links import TOWARDS, Dynamics, LinkSpec, problem
 from scenarios.profiles import offered
 from scenarios.quantity import show
@@ -469,7 +469,6 @@ def _captures(scenario: Scenario) -> Iterator[Finding]:
 def _expectations(scenario: Scenario) -> Iterator[Finding]:
     known = figures(slice_names(scenario), ["nef-link", *described_links(scenario)])
     for e, expectation in enumerate(scenario.expect):
-        if expectation.figure not in known:
-            yield ("expect", e), _unknown("figure", expectation.figure, known)
-        elif expectation.percent and not is_share(expectation.figure):
-            yield ("expect", e), f"{expectation.figure} is not a share; write its value without %"
+        for figure in expectation.figures:
+            if figure.name not in known:
+                yield ("expect", e), _unknown("figure", figure.name, known)

@@ -1,11 +1,18 @@
-"""Expectations of a scenario, `downloads.on_time >= 95 %`: a figure of the summary, a comparison, a value."""
+"""Expectations of a scenario, `downloads.on_time >= 95 %`: figures of the summary compared with values, or with one another.
+
+expectation = chain { "and" chain }
+chain       = operand comparison operand [ comparison operand ]
+operand     = figure | number [ unit ]
+"""
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from scenarios import quantity
+from scenarios.figures import ONE, Figure, figure, of_unit
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -15,78 +22,130 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_PATTERN = re.compile(
-    r"\s*(?P<figure>[\w.-]+)\s*(?P<comparison>>=|<=|==|!=|>|<)"
-    r"\s*(?P<value>[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[^\s0-9.]*)\s*"
-)
-# What a percentage is a percentage of; a figure that is not listed is a share of 1 itself.
-_WHOLE = {f"downloads.{figure}": "downloads.requested" for figure in ("on_time", "better_on_time", "completed")}
+_AND = re.compile(r"(?:^|\s)and(?:\s|$)")
+_SIGN = re.compile("(" + "|".join(_COMPARE) + ")")
+_NUMBER = re.compile(r"(?P<number>[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[^\s0-9.]*)")
+_NAME = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
+_RIGHT = 'write a figure, a comparison and a value, as in "downloads.on_time >= 95 %"'
+
+
+class Value(NamedTuple):
+    """In the unit of the figure that it is compared with; a `share` is a fraction, 0 … 1, of what that figure is a share of."""
+
+    number: float
+    share: bool = False
+
+
+class Comparison(NamedTuple):
+    left: Figure | Value
+    sign: str
+    right: Figure | Value
+
+
+class Measured(NamedTuple):
+    """An expectation beside what came out: the values of its figures, and the same as people read it."""
+
+    text: str
+    holds: bool
+    figures: dict[str, float | None]
+    said: str
 
 
 class Expectation(NamedTuple):
     text: str
-    figure: str
-    comparison: str
-    value: float
-    percent: bool
+    comparisons: tuple[Comparison, ...]
 
     @classmethod
     def parse(cls, text: object) -> "Expectation":
-        """Raises ValueError with what would be right."""
-        match = _PATTERN.fullmatch(text) if isinstance(text, str) else None
-        if match is None:
-            written = f'"{text}" is not an expectation; ' if isinstance(text, str) else ""
-            raise ValueError(f'{written}write a figure, a comparison and a value, as in "downloads.on_time >= 95 %"')
-        figure, unit, value = match["figure"], match["unit"], float(match["value"])
-        if unit and unit != "%":
-            value = _in_unit_of(figure, match["value"], unit)
-        return cls(" ".join(str(text).split()), figure, match["comparison"], value, unit == "%")
+        """A figure that no summary has is let pass: whose slices and links there are, the scenario knows (`check.py`).
 
-    def measure(self, summary: dict[str, Any]) -> float:
-        """The measured figure, in the unit of `value`. Raises KeyError where the summary has no such figure."""
-        measured = _find(summary, self.figure)
-        if not self.percent:
-            return measured
-        whole = _find(summary, _WHOLE[self.figure]) if self.figure in _WHOLE else 1.0
-        return 100.0 * measured / whole if whole else 100.0
+        Raises ValueError with what would be right.
+        """
+        if not isinstance(text, str):
+            raise ValueError(_RIGHT)
+        text = " ".join(text.split())
+        comparisons = [comparison for chain in _AND.split(text) for comparison in _chain(chain, text)]
+        return cls(text, tuple(comparisons))
 
-    def holds(self, summary: dict[str, Any]) -> bool:
-        return _COMPARE[self.comparison](self.measure(summary), self.value)
+    @property
+    def figures(self) -> list[Figure]:
+        sides = (side for one in self.comparisons for side in (one.left, one.right))
+        return list(dict.fromkeys(side for side in sides if isinstance(side, Figure)))
 
-
-def is_share(figure: str) -> bool:
-    return figure in _WHOLE or figure.startswith("accuracy.")
-
-
-def _in_unit_of(figure: str, number: str, unit: str) -> float:
-    """A figure's name ends with its unit: latency_ms.p95, peak_bps, time_s.virtual, bytes."""
-    units = (("_ms", "time", 10**6), ("_s", "time", 10**9), ("_bps", "rate", 1), ("bytes", "size", 1))
-    for suffix, dimension, base in units:
-        if any(part.endswith(suffix) for part in figure.split(".")):
-            return float(quantity.parse(f"{number} {unit}", dimension) / base)
-    raise ValueError(f'"{number} {unit}": {figure} has no unit; write a plain number or "%"')
+    def measure(self, summary: Mapping[str, Any]) -> Measured:
+        """It does not hold where one of its figures has no value."""
+        holds = True
+        said: dict[str, str] = {}
+        for left, sign, right in self.comparisons:
+            share = any(isinstance(side, Value) and side.share for side in (left, right))
+            one, other = _number(left, share, summary), _number(right, share, summary)
+            holds = holds and one is not None and other is not None and _COMPARE[sign](one, other)
+            said |= {side.name: _said(side, share, summary) for side in (left, right) if isinstance(side, Figure)}
+        text = ", ".join(what if len(said) == 1 else f"{name} {what}" for name, what in said.items())
+        return Measured(self.text, holds, {of.name: of.measure(summary) for of in self.figures}, text)
 
 
-def _find(summary: dict[str, Any], figure: str) -> float:
-    value: Any = summary
-    for key in figure.split("."):
-        value = value[key]
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise KeyError(figure)
-    return float(value)
+def _chain(text: str, expectation: str) -> Iterator[Comparison]:
+    """`a <= b <= c` is a <= b and b <= c. Raises ValueError."""
+    parts = [part.strip() for part in _SIGN.split(text)]
+    operands, signs = parts[::2], parts[1::2]
+    well_written = all(_NAME.fullmatch(operand) or _NUMBER.fullmatch(operand) for operand in operands)
+    if not well_written or not 1 <= len(signs) <= 2:
+        raise ValueError(f'"{expectation}" is not an expectation; {_RIGHT}')
+    for sign, (left, right) in zip(signs, pairwise(operands), strict=True):
+        if not _NAME.fullmatch(left) and not _NAME.fullmatch(right):
+            raise ValueError(f'"{left} {sign} {right}" compares no figure; {_RIGHT}')
+        yield Comparison(_operand(left, right), sign, _operand(right, left))
 
 
-def figures(slices: Sequence[str], links: Sequence[str]) -> list[str]:
-    """The names of all figures that a summary has, for these slices and links."""
-    names = [f"time_s.{key}" for key in ("virtual", "wall")]
-    names += [f"downloads.{key}" for key in ("requested", "completed", "failed", "on_time", "better_on_time")]
-    names += [f"downloads.{key}" for key in ("cut", "resumed", "rolled_back", "bytes")]
-    names += [f"downloads.latency_ms.{key}" for key in ("p50", "p95", "p99", "max")]
-    names += [f"accuracy.{key}" for key in ("mean", "before", "after")]
-    names += [
-        f"handovers.{key}" for key in ("count", "prepared", "unmeasured", "interruption_ms.p50", "interruption_ms.max")
-    ]
-    decisions = ("sessions", "granted", "reduced", "refused", "changed", "lost", "violations")
-    names += [f"slices.{name}.{key}" for name in slices for key in decisions]
-    names += [f"links.{name}.{key}" for name in links for key in ("rate_bps", "mean_bps", "peak_bps", "dropped")]
-    return names
+def _operand(text: str, beside: str) -> Figure | Value:
+    """Raises ValueError where it cannot be compared with what is beside it."""
+    value = _NUMBER.fullmatch(text)
+    of, other = _known(text), _known(beside)
+    if value is None:
+        if of and other and (of.unit, of.share_of == ONE) != (other.unit, other.share_of == ONE):
+            raise ValueError(f"{of.name} is {_kind(of)}, and {other.name} {_kind(other)}; compare what is alike")
+        return of or Figure(text)
+    number, unit = value["number"], value["unit"]
+    if not unit or other is None:
+        return Value(float(number))
+    if unit == "%":
+        if not other.share_of:
+            raise ValueError(f"{other.name} is not a share; write its value without %")
+        return Value(float(quantity.parse(f"{number} %", "share")), share=True)
+    if not other.unit:
+        plain = 'a plain number or "%"' if other.share_of else "a plain number"
+        raise ValueError(f'"{number} {unit}": {other.name} has no unit; write {plain}')
+    dimension, base = of_unit(other.unit)
+    return Value(float(quantity.parse(f"{number} {unit}", dimension) / base))
+
+
+def _known(name: str) -> Figure | None:
+    try:
+        return figure(name)
+    except KeyError:
+        return None
+
+
+def _kind(of: Figure) -> str:
+    return f"in {of.unit}" if of.unit else "a share" if of.share_of == ONE else "a count"
+
+
+def _number(side: Figure | Value, share: bool, summary: Mapping[str, Any]) -> float | None:
+    if isinstance(side, Value):
+        return side.number
+    measured = side.measure(summary)
+    if not share or side.share_of == ONE or measured is None:
+        return measured
+    whole = figure(side.share_of).measure(summary)
+    return measured / whole if whole else None
+
+
+def _said(of: Figure, share: bool, summary: Mapping[str, Any]) -> str:
+    """`75 % (36 of 48)`, `77 ms`, `none: no model was swapped`."""
+    part = of.show(of.measure(summary))
+    if not share or of.share_of == ONE:
+        return part
+    whole = figure(of.share_of)
+    fraction = _number(of, share, summary)
+    return f"{part} of {whole.show(whole.measure(summary))}" + ("" if fraction is None else f", {100 * fraction:.4g} %")

@@ -144,6 +144,7 @@ class Runnable(Event, frozen=True):
     bytes: int  # that had arrived when it was complete
     latency_ns: int
     on_time: bool
+    accuracy: float = 0.0  # the variant's, as it was measured when it was published
 
 
 class Completed(Event, frozen=True):
@@ -155,6 +156,7 @@ class Completed(Event, frozen=True):
     bytes: int
     latency_ns: int
     on_time: bool
+    accuracy: float = 0.0  # the variant's, as it was measured when it was published
 
 
 class Failed(Event, frozen=True):
@@ -190,7 +192,7 @@ class Served(Event, frozen=True):
     """A library served an object, from its own cache (`hit`) or from upstream."""
 
     object: str
-    bytes: int
+    bytes: int  # 0 where its size is not known yet
     hit: bool
 
 

@@ -69,7 +69,7 @@ class Arrival:
             self.loaded, self._loaded_ns, accuracy = variant, self._now(), variant.accuracy
             latency = self._loaded_ns - self._began
             on_time = latency <= self._device.deadline_ns
-            self._note(records.Runnable, self.model, variant.name, size, latency, on_time)
+            self._note(records.Runnable, self.model, variant.name, size, latency, on_time, accuracy)
 
     def _best_complete(self, accuracy: float) -> Variant | None:
         """The most accurate part of what was offered that is there, more accurate than that, and has room."""

@@ -147,7 +147,7 @@ class UserEquipment:
             self._arrival = None
         latency = loaded_ns - began
         done = download, model, new.variant.name, receiver.bytes, latency, latency <= limit
-        self._note(records.Completed, *done)
+        self._note(records.Completed, *done, new.variant.accuracy)
         self._stored = receiver.objects
         if self._may_swap(model):
             self._swap(new, download)

@@ -67,7 +67,8 @@ class PayloadDevice:
             forgetting.cancel()
         await sleep_ns(variant.bytes * 10**9 // device.load_bytes_per_s)
         took = self._recorder.now() - began
-        self._note(records.Completed, download, model, variant.name, receiver.bytes, took, took <= limit)
+        done = download, model, variant.name, receiver.bytes, took, took <= limit
+        self._note(records.Completed, *done, variant.accuracy)
 
     def _note(self, kind: Any, *figures: Any) -> None:
         self._recorder.write(kind(self._recorder.now(), self._device.host, *figures))

@@ -96,7 +96,7 @@ class Tier:
             found: Source | None = Held(self._texts[digest])
         else:
             found = self._store.get(digest)
-        size = found.bytes if found else 0
+        size = found.bytes if found else self._sizes.get(digest, 0)
         self._recorder.write(records.Served(self._recorder.now(), self.host, digest, size, found is not None))
         return found or self._pulls.of(digest, self._sizes.get(digest))
 

@@ -66,7 +66,7 @@ def test_a_users_module_stands_in_the_plan_and_goes_into_the_runs_folder(scenari
     assert plan.policies.files == {"polite.py": "sha256:" + hashlib.sha256(source).hexdigest()}
     run = tmp_path / "run"
     run.mkdir()
-    experiment.write_plan(plan, asked, run)
+    experiment.write_plan(plan, experiment.own_policies(asked), run)
     assert slicing(plan.policies.slicing, run / "policies").decide(View(0, {}, {})).grants == {}
 
 

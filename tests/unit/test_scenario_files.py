@@ -82,7 +82,7 @@ def test_everything_that_can_be_written_loads(tmp_path: Path) -> None:
     assert scenario.devices[0].names == [f"phone{i}" for i in range(1, 17)]
     assert scenario.devices[1].route == {30 * 10**9: "quad"}
     assert (scenario.situations[1].time.start, scenario.situations[1].time.end) == (30 * 10**9, None)
-    assert scenario.expect[0].percent and scenario.slices[1].ceiling * 10 == 6
+    assert scenario.expect[0].text == "downloads.on_time >= 95 %" and scenario.slices[1].ceiling * 10 == 6
 
 
 @pytest.mark.parametrize("file", BROKEN, ids=lambda file: file.stem)

@@ -1,0 +1,201 @@
+"""Carries out cases on Dask: one guest a core of this machine, or whatever workers a scheduler elsewhere has.
+
+    with study_folder("hello-sweep", {"file": "hello.yaml", "seeds": 20}) as folder, StudyProgress("hello") as progress:
+        for outcome in carry_out([Case(Path("hello.yaml"), (), seed) for seed in range(20)], folder, progress=progress):
+            ...  # Outcome: case, key, folder, summary or failure; in the order in which they end
+
+A run that is in `folder` already, by its key, is given as it is. One that failed before is tried again. Leaving the loop (Ctrl-C,
+an exception, `close()`) ends workers and their guests; what is done is kept.
+
+Runs travel by content in both directions, so workers need no file system in common. A worker that dies loses its current run,
+which another one does again; a run that has taken four workers with it counts as failed.
+"""
+
+import os
+import tempfile
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from insitu import experiment
+from insitu.study import cases as case
+from insitu.study.cases import Case, Outcome, Ready
+from insitu.study.folder import pack, unpack
+from insitu.study.progress import StudyProgress
+from insitu.vm.kernel import find_or_build
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+RUNS = "runs"  # in a study's folder
+_FIND_LIMIT_S = 10
+
+
+class ClusterError(Exception):
+    """The scheduler or its workers cannot be used: one line."""
+
+
+def carry_out(
+    cases: Sequence[Case], folder: Path, scheduler: str | None = None, progress: StudyProgress | None = None
+) -> Iterator[Outcome]:
+    """The outcome of every case, as they end; their runs are in `folder`/runs/KEY, which is a `study_folder`.
+
+    Every case is checked before anything runs. Raises ScenarioError, NoRyu, BrokenLibrary, KernelError, ClusterError, OSError.
+    """
+    progress = progress or StudyProgress("", quiet=True)
+    ready = case.prepare(cases)
+    if scheduler is None:
+        experiment.model_library(progress.say)
+        versions = experiment.versions_here(find_or_build(progress.say), {})
+        yield from _Study(ready, folder, versions, progress).outcomes(None)
+    else:
+        with _connected(scheduler) as client:
+            yield from _Study(ready, folder, _versions_of(client, progress), progress).outcomes(client)
+
+
+class _Study:
+    """Cases by the keys of their runs: equal runs are made once."""
+
+    def __init__(self, ready: list[Ready], folder: Path, versions: dict[str, str], progress: StudyProgress) -> None:
+        self._runs, self._versions, self._progress = folder / RUNS, versions, progress
+        self._wanted: dict[str, list[Ready]] = defaultdict(list)
+        for one in ready:
+            self._wanted[case.key(one.prepared.plan, versions)].append(one)
+
+    def outcomes(self, client: "Client | None") -> Iterator[Outcome]:
+        """Those that are there, then the others; without a client a cluster on this machine carries them out."""
+        self._progress.begin(sum(map(len, self._wanted.values())), 0)
+        there = {key: found for key in self._wanted if (found := self._found(key))}
+        for key in there:
+            yield from self._outcomes(key, fresh=False)
+        missing = [key for key in self._wanted if key not in there]
+        if not missing:
+            return
+        if client is not None:
+            yield from self._carry_out(missing, client)
+        else:
+            with _local_cluster(self._runs.parent, len(missing)) as local:
+                yield from self._carry_out(missing, local)
+
+    def _found(self, key: str) -> bool:
+        return (self._runs / key / "summary.json").exists()
+
+    def _carry_out(self, keys: list[str], client: "Client") -> Iterator[Outcome]:
+        from distributed import as_completed
+
+        from insitu.study import worker
+
+        name = f"insitu-{uuid.uuid4().hex[:8]}"
+        models = self._send_models(client, keys, name)
+        futures: dict[Future, str] = {}
+        for priority, key in enumerate(keys):
+            one = self._wanted[key][0]
+            task = worker.Task(key, one.prepared, one.case.command, self._versions)
+            future = client.submit(
+                worker.carry_out, task, one.models and models[one.models], key=f"{name}-{key}", priority=-priority
+            )
+            futures[future] = key
+        try:
+            for future in as_completed(list(futures)):
+                key = futures.pop(future)
+                self._keep(key, future)
+                future.release()
+                self._progress.at_work(_threads(client))
+                yield from self._outcomes(key, fresh=True)
+        finally:
+            client.cancel(list(futures))
+
+    def _send_models(self, client: "Client", keys: list[str], name: str) -> dict[Path, "Future"]:
+        """The scenarios' own models, on their way to workers that need them."""
+        from insitu.study import worker
+
+        folders = {one.models for key in keys for one in self._wanted[key] if one.models}
+        return {
+            folder: client.submit(worker.content, pack(folder), key=f"{name}-models-{n}")
+            for n, folder in enumerate(sorted(folders))
+        }
+
+    def _keep(self, key: str, future: "Future") -> None:
+        """Puts a run into the study's folder; one that failed has a file FAILED, which says why."""
+        target = self._runs / key
+        error = future.exception()
+        packed, failure = (None, str(error) or repr(error)) if error else future.result()
+        if packed is not None:
+            unpack(packed, target)
+        if failure is not None:
+            target.mkdir(parents=True, exist_ok=True)
+            (target / "FAILED").write_text(f"{failure}\n")
+
+    def _outcomes(self, key: str, fresh: bool) -> Iterator[Outcome]:
+        for one in self._wanted[key]:
+            outcome = case.outcome(one.case, key, self._runs / key)
+            self._progress.ended(outcome, fresh)
+            yield outcome
+
+
+@contextmanager
+def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
+    """A worker a core, each a process with one thread; they listen on loopback alone."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    with tempfile.TemporaryDirectory(prefix=".workers-", dir=folder) as scratch:
+        settings: dict[str, Any] = {"distributed.scheduler.worker-saturation": 1.0, "distributed.worker.daemon": True}
+        with (
+            dask.config.set(settings),
+            LocalCluster(
+                n_workers=min(len(os.sched_getaffinity(0)), most),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                dashboard_address=None,
+                memory_limit=0,
+                local_directory=scratch,
+                preload=["insitu.study.worker"],
+                silence_logs=60,
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+
+
+@contextmanager
+def _connected(scheduler: str) -> Iterator["Client"]:
+    """Raises ClusterError."""
+    from distributed import Client
+
+    try:
+        client = Client(scheduler, timeout=_FIND_LIMIT_S, set_as_default=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise ClusterError(f"--scheduler {scheduler}: no Dask scheduler answers there: {error}") from None
+    with client:
+        yield client
+
+
+def _versions_of(client: "Client", progress: StudyProgress) -> dict[str, str]:
+    """Has every worker prepare itself; gives the versions that all of them have. Raises ClusterError."""
+    from insitu.study import worker
+
+    workers = list(client.scheduler_info(n_workers=-1)["workers"])
+    if not workers:
+        raise ClusterError("the scheduler has no workers; start some, as in `dask worker ADDRESS --nthreads 1`")
+    progress.say(f"{len(workers)} workers prepare themselves")
+    futures = {address: client.submit(worker.prepare, workers=[address], pure=False) for address in workers}
+    found: dict[str, dict[str, str]] = {}
+    for address, future in futures.items():
+        error = future.exception()
+        if error is not None:
+            raise ClusterError(f"{address} cannot prepare itself: {error}")
+        found[address] = future.result()
+    first = workers[0]
+    for address in workers[1:]:
+        if differing := worker.differing(found[first], found[address]):
+            raise ClusterError(f"{address} is not as {first}: {differing}; every worker has to have the same versions")
+    return found[first]
+
+
+def _threads(client: "Client") -> int:
+    """How many runs the cluster carries out at once."""
+    return sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
