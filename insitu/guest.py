@@ -7,7 +7,6 @@ import asyncio
 import ctypes
 import gc
 import heapq
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -23,11 +22,12 @@ from insitu.controller_service import ControllerService, expected_statuses
 from insitu.handovers import Handovers, Move, moves_by_time, prepared_at
 from insitu.processes import Channel, ProcessError, Service
 from insitu.services import run_devices, run_traffic, serve_library
+from insitu.usage import LinkUsage
 from linux import namespace, tree
 from linux.tree import Reading
 from scenarios import plan as plans
 from scenarios import records
-from scenarios.plan import Change, Device, End, Fault, Library, Plan
+from scenarios.plan import Change, Device, End, Fault, Library
 from topology import openvswitch
 from topology.net import Network
 
@@ -176,7 +176,7 @@ class Run:
         if at <= self.plan.duration_ns:
             heapq.heappush(self._agenda, (at, rank, self._noted, action))
 
-    def _sample(self, usage: "LinkUsage", at: int) -> None:
+    def _sample(self, usage: LinkUsage, at: int) -> None:
         for event in usage.sample():
             self.recorder.write(event)
         if at % SECOND == 0:
@@ -236,49 +236,6 @@ class Run:
             now = self.recorder.now()
             part = "wire" if count.queue is None else names[count.queue]
             self.recorder.write(records.LinkTotal(now, end.node, link.name, part, count.bytes, count.dropped))
-
-
-class LinkUsage:
-    """Bytes that left each end of the links since the last sample; the devices' own links are left out."""
-
-    def __init__(self, plan: Plan) -> None:
-        devices = {device.host for device in plan.devices}
-        self._ends: dict[
-            str, tuple[str, str, str | None]
-        ] = {}  # interface -> link, its node, the host at the other end
-        for link in plan.links:
-            for end, other in (link.ends, link.ends[::-1]):
-                if end.port and other.node not in devices:
-                    self._ends[end.interface] = (link.name, end.node, None if other.port else other.node)
-        self._packets_file = open("/proc/net/softnet_stat", "rb", buffering=0)  # noqa: SIM115 - open for the whole run
-        self._packets, self._before = self._count_packets(), self._read()
-
-    def sample(self) -> list[records.LinkUse]:
-        packets = self._count_packets()
-        if packets == self._packets:
-            return []  # in an idle hour that saves looking at all interfaces 36,000 times
-        self._packets = packets
-        t, now = time.monotonic_ns(), self._read()
-        grown = [(key, sent - self._before[key]) for key, sent in now.items() if sent != self._before[key]]
-        self._before = now
-        return [records.LinkUse(t, node, link, grown_by) for (link, node), grown_by in grown]
-
-    def _count_packets(self) -> bytes:
-        """Changes with every packet that any interface of the machine receives."""
-        return os.pread(self._packets_file.fileno(), 1 << 12, 0)
-
-    def _read(self) -> dict[tuple[str, str], int]:
-        """(link, the node that sends) -> bytes sent since it came up; what a host sends its switch has received."""
-        sent = {}
-        for line in Path("/proc/net/dev").read_text().splitlines()[2:]:
-            name, _, figures = line.partition(":")
-            if name.strip() in self._ends:
-                link, node, host = self._ends[name.strip()]
-                fields = figures.split()
-                sent[link, node] = int(fields[8])
-                if host:
-                    sent[link, host] = int(fields[0])
-        return sent
 
 
 def _wake_on_time() -> None:

@@ -229,6 +229,12 @@ def counts(end: End, index: int, netlink: Netlink, dumped: Qdiscs) -> Iterator[C
         yield Count(ENDED, 0, refused)
 
 
+def sent(end: End, index: int, netlink: Netlink) -> dict[str, int]:
+    """The bytes that each slice at an interface has sent, as in `counts`."""
+    classes = _classes(netlink, index)
+    return {queue.slice: _statistics(classes[_SLICES + queue.number][1])[0] for queue in end.queues}
+
+
 def wire_count(index: int, dumped: Qdiscs) -> Count:
     """What a wire has carried and lost."""
     return Count(None, *_statistics(dumped[index][_ROOT])[:2])

@@ -353,6 +353,14 @@ class LinkUse(Event, frozen=True):
     bytes: int
 
 
+class SliceUse(Event, frozen=True):
+    """Of a `LinkUse` of a link with several slices: the bytes of one that had any."""
+
+    link: str
+    slice: str
+    bytes: int
+
+
 class LinkTotal(Event, frozen=True):
     """One slice's class of one port, or a link's `wire`, from the run's start to its end, as the kernel counted it."""
 
@@ -451,6 +459,7 @@ AnyEvent = (
     | Failover
     | Changed
     | LinkUse
+    | SliceUse
     | LinkTotal
     | Received
     | Captured
