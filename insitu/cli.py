@@ -10,6 +10,7 @@ import click
 
 from insitu.model_library import library
 from insitu.ryu_environment import NoRyu, require_for
+from insitu.studying import compare, repeat, sweep
 from scenarios.load import ScenarioError, load
 from scenarios.schema import Scenario
 
@@ -23,6 +24,9 @@ def main() -> None:
 
 
 main.add_command(library)
+main.add_command(compare)
+main.add_command(repeat)
+main.add_command(sweep)
 
 
 @main.command()

@@ -50,7 +50,7 @@ _COMMON_SLIPS = {
 }
 # What a scenario can need at most, in base units: 1 Tbit/s, 1000 h, 1000 TB, a million a second, 1 MW.
 _MOST = {"rate": 10**12, "time": 3600 * 10**12, "size": 10**15, "share": 100, "frequency": 10**6, "power": 10**12}
-_PATTERN = re.compile(r"\s*(?P<number>[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[^\s0-9]*)\s*")
+PATTERN = re.compile(r"\s*(?P<number>[+-]?[0-9]{1,18}(?:\.[0-9]{1,18})?)\s*(?P<unit>[^\s0-9]*)\s*")
 
 
 def parse(text: object, dimension: str) -> Fraction:
@@ -61,7 +61,7 @@ def parse(text: object, dimension: str) -> Fraction:
     units, example = UNITS[dimension], _EXAMPLE[dimension]
     if not isinstance(text, str):
         raise ValueError(f'write a {dimension} here, such as "{example}"')
-    match = _PATTERN.fullmatch(text)
+    match = PATTERN.fullmatch(text)
     if match is None:
         raise ValueError(f'"{text}" is not a {dimension}; write it as "{example}"')
     number, unit = match["number"], match["unit"]

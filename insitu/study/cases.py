@@ -70,14 +70,14 @@ def prepare(cases: Sequence[Case]) -> list[Ready]:
     return ready
 
 
-def key(plan: plans.Plan, versions: dict[str, str]) -> str:
+def key_of(plan: plans.Plan, versions: dict[str, str]) -> str:
     """The hash of all that a digest depends on: the plan, and the versions where it is carried out."""
     ryu = require().name if plan.controller == "ryu" else ""
     parts = [plans.digest(plan), ryu, json.dumps(versions, sort_keys=True)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def outcome(case: Case, key: str, folder: Path) -> Outcome:
+def outcome_of(case: Case, key: str, folder: Path) -> Outcome:
     """Reads what became of a case from its run's folder. Raises FileNotFoundError if there is none."""
     failed = folder / "FAILED"
     if failed.exists():

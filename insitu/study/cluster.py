@@ -11,6 +11,7 @@ Runs travel by content in both directions, so workers need no file system in com
 which another one does again; a run that has taken four workers with it counts as failed.
 """
 
+import logging
 import os
 import tempfile
 import uuid
@@ -18,11 +19,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from insitu import experiment
-from insitu.study import cases as case
-from insitu.study.cases import Case, Outcome, Ready
+from insitu.study.cases import Case, Outcome, Ready, key_of, outcome_of, prepare
 from insitu.study.folder import pack, unpack
 from insitu.study.progress import StudyProgress
 from insitu.vm.kernel import find_or_build
@@ -45,8 +45,14 @@ def carry_out(
 
     Every case is checked before anything runs. Raises ScenarioError, NoRyu, BrokenLibrary, KernelError, ClusterError, OSError.
     """
+    yield from carry_out_prepared(prepare(cases), folder, scheduler, progress)
+
+
+def carry_out_prepared(
+    ready: Sequence[Ready], folder: Path, scheduler: str | None = None, progress: StudyProgress | None = None
+) -> Iterator[Outcome]:
+    """As `carry_out`, for cases that `prepare` has checked already."""
     progress = progress or StudyProgress("", quiet=True)
-    ready = case.prepare(cases)
     if scheduler is None:
         experiment.model_library(progress.say)
         versions = experiment.versions_here(find_or_build(progress.say), {})
@@ -59,15 +65,15 @@ def carry_out(
 class _Study:
     """Cases by the keys of their runs: equal runs are made once."""
 
-    def __init__(self, ready: list[Ready], folder: Path, versions: dict[str, str], progress: StudyProgress) -> None:
+    def __init__(self, ready: Sequence[Ready], folder: Path, versions: dict[str, str], progress: StudyProgress) -> None:
         self._runs, self._versions, self._progress = folder / RUNS, versions, progress
         self._wanted: dict[str, list[Ready]] = defaultdict(list)
         for one in ready:
-            self._wanted[case.key(one.prepared.plan, versions)].append(one)
+            self._wanted[key_of(one.prepared.plan, versions)].append(one)
 
     def outcomes(self, client: "Client | None") -> Iterator[Outcome]:
         """Those that are there, then the others; without a client a cluster on this machine carries them out."""
-        self._progress.begin(sum(map(len, self._wanted.values())), 0)
+        self._progress.begin(sum(map(len, self._wanted.values())))
         there = {key: found for key in self._wanted if (found := self._found(key))}
         for key in there:
             yield from self._outcomes(key, fresh=False)
@@ -99,7 +105,7 @@ class _Study:
             )
             futures[future] = key
         try:
-            for future in as_completed(list(futures)):
+            for future in as_completed(list(futures), loop=client.loop):
                 key = futures.pop(future)
                 self._keep(key, future)
                 future.release()
@@ -131,34 +137,40 @@ class _Study:
 
     def _outcomes(self, key: str, fresh: bool) -> Iterator[Outcome]:
         for one in self._wanted[key]:
-            outcome = case.outcome(one.case, key, self._runs / key)
+            outcome = outcome_of(one.case, key, self._runs / key)
             self._progress.ended(outcome, fresh)
             yield outcome
 
 
 @contextmanager
 def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
-    """A worker a core, each a process with one thread; they listen on loopback alone."""
+    """A worker a core, each a process with one thread. They listen on loopback alone, and answer nobody else's certificate."""
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client, LocalCluster, Security
 
-    with tempfile.TemporaryDirectory(prefix=".workers-", dir=folder) as scratch:
-        settings: dict[str, Any] = {"distributed.scheduler.worker-saturation": 1.0, "distributed.worker.daemon": True}
-        with (
-            dask.config.set(settings),
-            LocalCluster(
-                n_workers=min(len(os.sched_getaffinity(0)), most),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                dashboard_address=None,
-                memory_limit=0,
-                local_directory=scratch,
-                preload=["insitu.study.worker"],
-                silence_logs=60,
-            ) as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
+    settings = {
+        "distributed.scheduler.worker-saturation": 1.0,  # no run waits at a worker while another one is free
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+    }
+    with (
+        dask.config.set(settings),
+        tempfile.TemporaryDirectory(prefix=".workers-", dir=folder) as scratch,
+        LocalCluster(
+            n_workers=min(len(os.sched_getaffinity(0)), most),
+            threads_per_worker=1,
+            host="127.0.0.1",
+            security=Security.temporary(),
+            dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP server is always there: with no routes
+            memory_limit=0,
+            local_directory=scratch,
+            preload=["insitu.study.worker"],
+            silence_logs=logging.CRITICAL,
+        ) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
 
 
 @contextmanager
@@ -181,7 +193,7 @@ def _versions_of(client: "Client", progress: StudyProgress) -> dict[str, str]:
     workers = list(client.scheduler_info(n_workers=-1)["workers"])
     if not workers:
         raise ClusterError("the scheduler has no workers; start some, as in `dask worker ADDRESS --nthreads 1`")
-    progress.say(f"{len(workers)} workers prepare themselves")
+    progress.say(f"workers prepare themselves: {len(workers)}")
     futures = {address: client.submit(worker.prepare, workers=[address], pure=False) for address in workers}
     found: dict[str, dict[str, str]] = {}
     for address, future in futures.items():

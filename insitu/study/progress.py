@@ -14,14 +14,13 @@ _LINE_EVERY_S = 30.0  # at least this long between two lines where there is no t
 
 
 def time_left_s(walls_s: Sequence[float], remaining: int, workers: int) -> float | None:
-    """The seconds that `remaining` runs take, by the wall times of those that have ended.
+    """The seconds that `remaining` runs take, by the wall times of those that have ended here.
 
-    None until every worker has ended one: before that the short ones are all that is known.
+    None until as many have ended as there are workers: before that the short ones are all that is known.
     """
-    if remaining and (not workers or len(walls_s) < workers):
+    if not remaining or not workers or len(walls_s) < workers:
         return None
-    rounds = -(-remaining // workers) if workers else 0
-    return rounds * sum(walls_s) / len(walls_s) if walls_s else 0.0
+    return -(-remaining // workers) * sum(walls_s) / len(walls_s)
 
 
 class StudyProgress:
@@ -55,14 +54,13 @@ class StudyProgress:
             self._console.print(line, markup=False)
         self._bar.update(self._task, state=line)
 
-    def begin(self, total: int, workers: int) -> None:
-        """So many more runs are wanted; so many workers carry them out (0: not known yet)."""
+    def begin(self, total: int) -> None:
+        """So many more runs are wanted."""
         self._total += total
-        self._workers = workers
         self._show()
 
     def at_work(self, workers: int) -> None:
-        """So many workers there are now."""
+        """So many runs are made at once from now on."""
         self._workers = workers
 
     def ended(self, outcome: Outcome, fresh: bool) -> None:

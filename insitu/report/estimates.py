@@ -1,0 +1,33 @@
+"""A mean with its interval in a picture, and how axes with such values are named."""
+
+from typing import Any
+
+from insitu.report.page import COLOURS, INK
+from insitu.study.statistics import Interval
+
+
+def axis(what: str, unit: str = "", **more: object) -> dict[str, Any]:
+    return {"title": {"text": what + (f", {unit}" if unit else "")}, **more}
+
+
+def band(mean: float, interval: Interval | None) -> list[dict[str, Any]]:
+    """Shapes: the mean as a line over the whole width, and its interval as a band behind it."""
+    across = {"x0": 0, "x1": 1, "xref": "paper", "layer": "below"}
+    line = {**across, "type": "line", "y0": mean, "y1": mean, "line": {"color": INK, "width": 1.5}}
+    if interval is None:
+        return [line]
+    behind = {"type": "rect", "y0": interval.low, "y1": interval.high, "fillcolor": COLOURS[4], "opacity": 0.25}
+    return [{**across, **behind, "line": {"width": 0}}, line]
+
+
+def dots(seeds: list[str], values: list[float], name: str, colour: str) -> dict[str, Any]:
+    """A trace: the value of each run by its seed."""
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": seeds,
+        "y": values,
+        "name": name,
+        "marker": {"color": colour, "size": 9},
+        "hovertemplate": f"{name}, seed %{{x}}: %{{y:.4g}}<extra></extra>",
+    }
