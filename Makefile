@@ -12,7 +12,8 @@ demo: setup
 
 test: setup lint ryu
 	.venv/bin/insitu vm build
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n 2 --dist loadfile -m 'not alone'
+	.venv/bin/python -m pytest -m alone
 
 lint: setup
 	.venv/bin/ruff check .

@@ -18,6 +18,8 @@ from scenarios import planner
 from scenarios.load import load
 from tests.conftest import PROGRAMS, PROJECT
 
+pytestmark = pytest.mark.alone
+
 UseOfHost = Callable[[str, Literal["virtual", "real"]], dict[str, Any]]
 
 

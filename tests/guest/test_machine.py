@@ -14,6 +14,8 @@ from insitu.vm.host import reserved_cpu
 from insitu.vm.kernel import Kernel, find_or_build
 from insitu.vm.machine import Machine, MachineError, run
 
+pytestmark = pytest.mark.alone
+
 ROOT = Path(__file__).parents[2]
 Guest = Callable[..., tuple[int, str]]
 

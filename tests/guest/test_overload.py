@@ -14,6 +14,8 @@ import pytest
 
 from insitu.vm.kernel import Kernel
 
+pytestmark = pytest.mark.alone
+
 INSITU = [str(Path(sys.executable).with_name("insitu")), "run"]
 # A second of 300 Mbit/s: 25,000 packets over four hops, for which a core takes about 70 us each, so more than that second.
 SCENARIO = """
