@@ -9,9 +9,9 @@ from typing import Literal, NoReturn
 import click
 
 from insitu.model_library import library
-from insitu.ryu_environment import NoRyu, require_for
+from insitu.ryu_environment import NoRyu
 from insitu.studying import compare, repeat, sweep
-from scenarios.load import ScenarioError, load
+from scenarios.load import ScenarioError
 from scenarios.schema import Scenario
 
 _EXPECTATION, _INPUT, _FAILED = 1, 2, 3
@@ -49,28 +49,19 @@ def run(
     as_json: bool,
 ) -> None:
     """Run a scenario FILE in a virtual machine, or on this one."""
-    from insitu import experiment, screen
-    from insitu.native.probe import UnfitHost
-    from insitu.own_library import BrokenLibrary
-    from insitu.vm.failure import MachineError
-    from insitu.vm.source import KernelError
+    from insitu import api, experiment, screen
 
-    if on == "host" and clock == "virtual":
-        _fail(_INPUT, "--clock virtual: the host's clock is real; leave it out, or use --on vm")
     try:
-        scenario = _load(file, settings)
-        with screen.RunProgress(scenario.name, scenario.duration // 10**9, quiet=as_json) as progress:
-            command = ["insitu", *sys.argv[1:]]
-            time = clock or ("real" if on == "host" else "virtual")
-            result = experiment.run(scenario, file, seed, out, time, on, progress.say, progress.update, command)
-    except (ScenarioError, NoRyu) as error:
-        _fail(_INPUT, str(error))
-    except (experiment.FolderTaken, UnfitHost, BrokenLibrary) as error:
-        _fail(_INPUT, str(error))
+        with api.errors():
+            scenario = _load(file, settings)
+            with screen.RunProgress(scenario.name, scenario.duration // 10**9, quiet=as_json) as progress:
+                command = ["insitu", *sys.argv[1:]]
+                time = api.clock_of(clock, on)
+                result = experiment.run(scenario, file, seed, out, time, on, progress.say, progress.update, command)
+    except api.InsituError as error:
+        _fail(error.code, str(error))
     except KeyboardInterrupt:
         _fail(130, "interrupted: the machine is ended, nothing is left of the run")
-    except (experiment.RunFailed, MachineError, KernelError, OSError) as error:
-        _fail(_FAILED, str(error))
     expectations = [expectation.measure(result.summary) for expectation in scenario.expect]
     if as_json:
         click.echo(json.dumps(result.summary | {"expectations": [one._asdict() for one in expectations]}))
@@ -281,9 +272,7 @@ def _load(file: Path, settings: Sequence[str] = ()) -> Scenario:
     """A scenario that this machine can run. Raises ScenarioError or NoRyu."""
     from insitu import experiment
 
-    scenario = load(file, settings, experiment.shipped())
-    require_for(scenario.controller)
-    return scenario
+    return experiment.read_scenario(file, settings)
 
 
 def _fail(code: int, message: str) -> NoReturn:

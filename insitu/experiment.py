@@ -1,18 +1,15 @@
 """The host's side of a run: scenario -> plan -> machine -> run folder."""
 
-import compileall
 import hashlib
 import json
-import os
-import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -22,7 +19,7 @@ from edge_nodes.models import numerics
 from edge_nodes.models.manifest import Manifest
 from edge_nodes.publication import shipping
 from edge_nodes.tiers import payloads
-from insitu import cache, fidelity, own_library, remains, ryu_environment
+from insitu import cache, fidelity, own_library, program, provenance, remains, ryu_environment
 from insitu.native import machine as native
 from insitu.native import probe
 from insitu.summary import Summary, summarise
@@ -33,13 +30,12 @@ from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
 from scenarios import planner, records
 from scenarios.check import slice_names
+from scenarios.load import load
 from scenarios.plan import Plan
 from scenarios.schema import Payload, Scenario
 
 PATTERN = "digits"  # whose blocks and variants an elastic payload has
 WALL_LIMIT_S = 1800.0
-PROJECT = Path(__file__).resolve().parent.parent
-PACKAGES = ("insitu", "topology", "linux", "controller", "edge_nodes", "scenarios")
 
 
 class RunFailed(Exception):
@@ -114,6 +110,7 @@ class Prepared(NamedTuple):
     """All that a run is made of, besides the guest, insitu itself and the models that ship; it can be sent to another machine."""
 
     plan: Plan
+    source: provenance.Source
     scenario: bytes  # the file's
     policies: dict[str, bytes]  # the modules of the user's own policies
     payloads: dict[str, bytes]  # their manifests
@@ -134,7 +131,7 @@ def run(
 
     Raises FolderTaken, UnfitHost, BrokenLibrary, KernelError or RunFailed. Ctrl-C or SIGTERM leaves nothing.
     """
-    target = _target(out, f"{scenario.name}-{seed}")
+    target = free_folder(out, f"{scenario.name}-{seed}")
     with cleaning_up_on_signals():
         datapath = probe.require_fit(len(slice_names(scenario))) if on == "host" else "system"
         if datapath == "netdev":
@@ -144,6 +141,13 @@ def run(
         prepared = prepare(scenario, file, seed, library, clock)
         plan = replace(prepared.plan, machine=replace(prepared.plan.machine, datapath=datapath))
         return carry_out(prepared._replace(plan=plan), library, kernel, target, progress, command=command)
+
+
+def read_scenario(file: Path, settings: Sequence[str] = ()) -> Scenario:
+    """A scenario that this machine can run. Raises ScenarioError, NoRyu."""
+    scenario = load(file, settings, shipped())
+    ryu_environment.require_for(scenario.controller)
+    return scenario
 
 
 def library_of(scenario: Scenario, report: Callable[[str], None] = lambda _: None) -> Path:
@@ -160,9 +164,12 @@ def prepare(
     manifests = payload_manifests(scenario, library)
     published = published_models(library)
     models = published.models | {name: _sha256(manifest) for name, manifest in manifests.items()}
+    content = file.read_bytes()
+    expected = [expectation.text for expectation in scenario.expect]
     return Prepared(
         planner.decide(scenario, seed, published._replace(models=models), clock),
-        file.read_bytes(),
+        provenance.source(file, content, list(scenario.settings), expected),
+        content,
         own_policies(scenario),
         {name: manifest.read_bytes() for name, manifest in manifests.items()},
     )
@@ -186,7 +193,7 @@ def carry_out(
         folder.chmod(0o755)
         try:
             _write_inputs(prepared, folder)
-            summary = _run(prepared.plan, kernel, library, folder, progress, on_poll, list(command))
+            summary = _run(prepared, kernel, library, folder, progress, on_poll, list(command))
         except (machine.MachineError, RunFailed) as error:
             (folder / "FAILED").write_text(f"{error}\n")
             folder.rename(target)
@@ -235,10 +242,15 @@ def read_run(folder: Path) -> tuple[Plan, list[records.AnyEvent]]:
         file = folder / "events.parquet"
         return plan, table.read(file)
     except FileNotFoundError:
-        failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
-        raise NoRun(f"{folder}: no {file.name}: {failed}") from None
+        raise no_run(folder, file.name) from None
     except (OSError, msgspec.DecodeError, table.Unreadable) as error:
         raise NoRun(f"{file}: {error}") from None
+
+
+def no_run(folder: Path, missing: str) -> NoRun:
+    """What to say of a folder without one of a run's files."""
+    failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
+    return NoRun(f"{folder}: no {missing}: {failed}")
 
 
 def plan_alone(scenario: Scenario) -> Plan:
@@ -246,10 +258,10 @@ def plan_alone(scenario: Scenario) -> Plan:
     return planner.decide(scenario, 0, planner.Published({}, ""))
 
 
-def _target(out: Path | None, name: str) -> Path:
-    """Where the run's folder will be; without `out` the first free runs/<name>[-n]."""
+def free_folder(out: Path | None, name: str, where: Path = Path("runs")) -> Path:
+    """Where a run's folder will be; without `out` the first free where/<name>[-n]. Raises FolderTaken."""
     if out is None:
-        choices = (Path("runs") / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
+        choices = (where / (name if n == 1 else f"{name}-{n}") for n in range(1, 10**6))
         return next(choice for choice in choices if not choice.exists())
     if out.exists():
         raise FolderTaken(f"{out} exists already; name another folder with --out, or remove it")
@@ -257,7 +269,7 @@ def _target(out: Path | None, name: str) -> Path:
 
 
 def _run(
-    plan: Plan,
+    prepared: Prepared,
     kernel: Kernel | None,
     library: Path,
     folder: Path,
@@ -266,7 +278,7 @@ def _run(
     command: list[str],
 ) -> Summary:
     """Runs the guest and makes its folder whole. Raises MachineError or RunFailed."""
-    began = time.monotonic()
+    plan, began = prepared.plan, time.monotonic()
     follower = _Follower(folder / "progress", progress, on_poll, plan.machine.clock == "real")
     failure = _run_guest(plan, kernel, library, folder, follower)
     progress(Progress("summary", 0))
@@ -278,46 +290,12 @@ def _run(
             raise RunFailed(failure, folder) from None
         events, lost = [], str(error)
     summary = summarise(plan, events, failure or lost, time.monotonic() - began)
-    _write_results(plan, kernel, folder, command, events, summary)
+    _write_results(prepared, kernel, folder, command, events, summary)
     if not lost:
         shutil.rmtree(folder / "events")
     for name in ("progress", "failure"):
         (folder / name).unlink(missing_ok=True)
     return summary
-
-
-def _base_python() -> str:
-    """The interpreter that the environment was made from: its own link would read where the environment is."""
-    return str(Path(getattr(sys, "_base_executable", sys.executable)).resolve())
-
-
-def _guest_path() -> str:
-    """Where the guest's Python finds modules: ours, the environment's, the system's; `-S` keeps it from looking for more."""
-    here = Path(sys.prefix)
-    site = [Path(p) for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
-    ours = [str(Path("/run/python") / p.relative_to(here)) for p in site if p.is_relative_to(here)]
-    return ":".join(["/run/project", *ours, *(str(p) for p in site if not p.is_relative_to(here))])
-
-
-def _guest_program() -> Path:
-    """A copy of the packages, compiled under the name that it has in the guest.
-
-    Python keeps the names of a module's folder and file in memory, and what lies where in memory decides the order of its sets.
-    So neither the checkout's path nor other files in it may be seen.
-    """
-    sources = [file for package in PACKAGES for file in sorted((PROJECT / package).rglob("*.py"))]
-    key = hashlib.sha256(platform.python_version().encode())
-    for file in sources:
-        key.update(f"{file.relative_to(PROJECT)} {_sha256(file)}".encode())
-
-    def copy(folder: Path) -> None:
-        for file in sources:
-            target = folder / file.relative_to(PROJECT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
-        compileall.compile_dir(folder, quiet=2, stripdir=str(folder), prependdir="/run/project")
-
-    return cache.cached("program", key.hexdigest()[:16], copy)
 
 
 def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, follower: "_Follower") -> str | None:
@@ -327,18 +305,18 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
         guest = machine.Machine(kernel, plan.seed, plan.machine.clock, plan.machine.memory_mb)
         run_in_machine = partial(machine.run, guest)
     status = run_in_machine(
-        [_base_python(), "-S", "-m", "insitu.guest", "/run/out", "/run/library"],
+        [program.python(), "-S", "-m", "insitu.guest", "/run/out", "/run/library"],
         folder,
         wall_limit_s=WALL_LIMIT_S,
         cwd=PurePath("/run/project"),
         env={
             **numerics.ENVIRONMENT,
-            "PYTHONPATH": _guest_path(),
+            "PYTHONPATH": program.module_path(),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PATH": machine.SYSTEM_PATH,
         },
         mounts={
-            "project": _guest_program(),
+            "project": program.folder(),
             "python": Path(sys.prefix),
             "library": library,
             **ryu_environment.mounts(plan.controller),
@@ -352,7 +330,7 @@ def _run_guest(plan: Plan, kernel: Kernel | None, library: Path, folder: Path, f
 
 
 def _write_results(
-    plan: Plan,
+    prepared: Prepared,
     kernel: Kernel | None,
     folder: Path,
     command: list[str],
@@ -363,7 +341,9 @@ def _write_results(
 
     table.write(events, folder / "events.parquet")
     (folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n")
-    (folder / "provenance.json").write_text(json.dumps(_provenance(plan, kernel, command), indent=2) + "\n")
+    plan = prepared.plan
+    here = versions_here(kernel, plan.models) | _ryu(plan)
+    provenance.write(provenance.of(plan, prepared.source, here, "vm" if kernel else "host", command), folder)
 
 
 class _Follower:
@@ -401,21 +381,9 @@ def _state(line: str) -> Progress:
     return Progress("run", int(second)) if phase == "at" else Progress(phase, 0)
 
 
-def _provenance(plan: Plan, kernel: Kernel | None, command: list[str]) -> dict[str, Any]:
-    return {
-        "command": command,
-        "plan": plans.digest(plan),
-        "plan_format": plan.format,
-        "on": "vm" if kernel else "host",
-        "datapath": plan.machine.datapath,
-        "versions": versions_here(kernel, plan.models) | _ryu(plan),
-        "machine": {"architecture": platform.machine(), "cpus": os.cpu_count(), "system": platform.platform()},
-    }
-
-
 def versions_here(kernel: Kernel | None, models: dict[str, str]) -> dict[str, str]:
     """The versions of everything that a run on this machine can depend on; `models` are its plan's."""
-    return versions(kernel, _guest_program().name.rpartition("-")[2], models)
+    return versions(kernel, program.key(), models)
 
 
 def _ryu(plan: Plan) -> dict[str, str]:
@@ -423,4 +391,4 @@ def _ryu(plan: Plan) -> dict[str, str]:
 
 
 def _sha256(file: Path) -> str:
-    return "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+    return provenance.sha256(file.read_bytes())

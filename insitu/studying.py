@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 if TYPE_CHECKING:
     from insitu.study.repeat import CarryOut
@@ -40,7 +41,8 @@ class _Share(click.ParamType):  # type: ignore[type-arg] # a plain class in olde
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.option("--from", "made", type=click.Path(path_type=Path), metavar="RUN", help="make this run again instead")
 @click.option("-n", "n", type=click.IntRange(1), default=10, show_default=True, help="how many seeds")
 @click.option("--seed", type=_SEED, default=0, show_default=True, help="the first")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="put over the file: policies.slicing=none")
@@ -52,7 +54,8 @@ class _Share(click.ParamType):  # type: ignore[type-arg] # a plain class in olde
 @click.option("--out", type=click.Path(path_type=Path), help="the study's folder; by default runs/<scenario>-repeat")
 @click.option("--json", "as_json", is_flag=True, help="print the same as JSON")
 def repeat(
-    file: Path,
+    file: Path | None,
+    made: Path | None,
     n: int,
     seed: int,
     settings: Sequence[str],
@@ -67,7 +70,14 @@ def repeat(
     With --within, runs are added until every figure of interest is known that well (after at least 10 runs), or --most is reached.
     A run that failed or is INVALID is shown and kept; figures rest on the others, and the exit code is 3. What is there already
     is not run again.
+
+    With --from, a RUN's folder is made again as it is, with its seed and settings: whether the bits are the same and, if they are
+    not (exit code 1), which version or what of the plan differs.
     """
+    if made is not None:
+        _make_again(made, out, as_json)
+    if file is None:
+        _fail(_INPUT, "insitu repeat: give a scenario FILE, or --from RUN")
     from insitu.report import repetition_page
     from insitu.study import repeat as repeating
     from insitu.study import tables
@@ -244,6 +254,31 @@ def _listed(file: Path) -> list[dict[str, str]]:
         raise DesignError(f"--list {file}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise DesignError(f"--list {file}: is not a text file in UTF-8") from None
+
+
+def _make_again(folder: Path, out: Path | None, as_json: bool) -> NoReturn:
+    from insitu import again, api, screen
+
+    context = click.get_current_context()
+    given = [name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE]
+    if set(given) - {"made", "out", "as_json"}:
+        _fail(_INPUT, "insitu repeat --from: a run is made again as it is; only --out and --json go with it")
+    try:
+        with api.errors():
+            made = again.read(folder)
+            seconds = made.plan["duration_ns"] // 10**9
+            with screen.RunProgress(made.plan["scenario"], seconds, quiet=as_json) as progress:
+                command = ["insitu", *sys.argv[1:]]
+                found = again.again(made, out, progress.say, progress.update, command)
+    except api.InsituError as error:
+        _fail(error.code, str(error))
+    except KeyboardInterrupt:
+        _fail(130, "interrupted: the machine is ended, nothing is left of the new run")
+    if as_json:
+        click.echo(json.dumps({"equal": found.equal, "lines": found.lines, "folder": str(found.result.folder)}))
+    else:
+        click.echo("\n".join([*found.lines, f"folder: {found.result.folder}"]))
+    sys.exit(0 if found.equal else _DIFFERS)
 
 
 @contextmanager

@@ -23,14 +23,30 @@ def write(events: Sequence[records.AnyEvent], file: Path) -> None:
 
 def read(file: Path) -> list[records.AnyEvent]:
     """The same events that were written. Raises FileNotFoundError, Unreadable."""
-    try:
-        rows = pl.read_parquet(file).iter_rows(named=True)
-    except pl.exceptions.ComputeError as error:
-        raise Unreadable(str(error).partition("\n")[0]) from None
+    rows = _frame(file).iter_rows(named=True)
     return [
         msgspec.convert({name: value for name, value in row.items() if value is not None}, records.AnyEvent)
         for row in rows
     ]
+
+
+def frames(file: Path) -> dict[str, pl.DataFrame]:
+    """The events by their kind, each a frame with the fields of that kind, also where none happened. Raises as `read` does."""
+    whole = _frame(file)
+    by_kind = whole.partition_by("kind", as_dict=True)
+    found = {}
+    for event in get_args(records.AnyEvent):
+        names = [field.name for field in msgspec.structs.fields(event)]
+        of_kind = by_kind.get((event.__struct_config__.tag,), whole.clear())
+        found[event.__struct_config__.tag] = of_kind.select(name for name in names if name in whole.columns)
+    return found
+
+
+def _frame(file: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(file)
+    except pl.exceptions.ComputeError as error:
+        raise Unreadable(str(error).partition("\n")[0]) from None
 
 
 def _schema() -> dict[str, type[pl.DataType]]:

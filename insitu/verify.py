@@ -9,10 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from insitu import experiment
+from insitu import experiment, program
 from scenarios.load import load
 
-HELLO = experiment.PROJECT / "scenarios" / "hello.yaml"
+HELLO = program.PROJECT / "scenarios" / "hello.yaml"
 RECORD = Path(__file__).parent / "recorded.json"
 SEED = 0
 MOST_SHOWN = 8

@@ -62,7 +62,8 @@ def load(file: Path, settings: Sequence[str] = (), models: Models | None = None)
         return Problem(str(file), _line(root, place), _dotted(written, shown), what)
 
     try:
-        scenario = Scenario.model_validate(written, context={"folder": file.parent})
+        context = {"folder": file.parent, "settings": tuple(settings)}
+        scenario = Scenario.model_validate(written, context=context)
     except ValidationError as error:
         found = {problem(*_explain(_as_written(written, detail["loc"]), dict(detail))) for detail in error.errors()}
         raise ScenarioError(sorted(found, key=lambda p: (p.line or 0, p))) from None

@@ -218,3 +218,14 @@ class Scenario(Part):
     controller: Literal["os-ken", "ryu"] = "os-ken"
     capture: list[str] = []
     expect: list[Annotated[Expectation, BeforeValidator(Expectation.parse)]] = []
+    _settings: tuple[str, ...] = PrivateAttr(())
+
+    @model_validator(mode="after")
+    def _with_settings(self, info: ValidationInfo) -> "Scenario":
+        self._settings = (info.context or {}).get("settings", ())
+        return self
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The `KEY=VALUE` that were put over the file."""
+        return self._settings

@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from insitu.report.estimates import axis, band, dots, room
 from insitu.report.page import (
     BAD,
     COLOURS,
@@ -16,18 +17,17 @@ from insitu.report.page import (
     Tile,
     figure,
     fold,
-    grid,
     page,
     paragraph,
     section,
     table,
     tiles,
 )
-from insitu.study.amounts import scale, scaled, seed_count
+from insitu.study.amounts import amount, estimated, scale, scaled, seed_count
 from insitu.study.compare import Compared, Comparison, change, decision, in_its_unit, sentence
 from insitu.study.sides import Made, Run, Side, what_was_set
 from insitu.study.statistics import CONFIDENCE, Interval
-from insitu.study.tables import cells
+from insitu.study.tables import cells, the_same
 
 _STATES = {"better": "good", "worse": "bad"}
 
@@ -52,16 +52,32 @@ def render(
 
 
 def _answer(found: Comparison) -> Markup:
-    told = [
+    parts = [part for one in found.decided for part in (_sentence(found, one), tiles(_tiles(found, one)))]
+    return Markup("\n").join(parts)
+
+
+def _sentence(found: Comparison, compared: Compared) -> Markup:
+    return Markup("<p><strong>{}</strong></p>").format(sentence(found, compared))
+
+
+def _tiles(found: Comparison, compared: Compared) -> list[Tile]:
+    means = [estimated(compared.figure, mean).partition(" [")[::2] for mean in compared.means]
+    value, interval, unit = in_its_unit(compared)
+    change, _, ends = amount(value, interval, unit, "+").partition(" [")
+    effect = "" if compared.difference.effect is None else f", effect d_z {compared.difference.effect:.2f}"
+    return [
+        *(
+            Tile(f"{name}: {compared.figure.name}", mean, f"[{interval}" if interval else "")
+            for name, (mean, interval) in zip((found.first, found.second), means, strict=True)
+        ),
         Tile(
-            f"{found.second}, by {compared.figure.name}",
             decision(compared) or "no difference shown",
-            f"{change(compared)}, {seed_count(compared.difference.n)}",
+            change,
+            (f"[{ends}" if ends else "")
+            + f"{effect}, better with {compared.better} of {seed_count(compared.difference.n)}",
             _STATES.get(decision(compared), ""),
-        )
-        for compared in found.decided
+        ),
     ]
-    return Markup("\n").join([*(paragraph(sentence(found, one)) for one in found.decided), tiles(told)])
 
 
 def _what_differs(names: Sequence[str], made: Sequence[Made]) -> Markup:
@@ -77,7 +93,7 @@ def _notes(comparisons: Sequence[Comparison]) -> list[Markup]:
 
 def _side_by_side(found: Comparison) -> Markup:
     rows = [[*cells(one), decision(one) or "no difference shown"] for one in found.decided]
-    rows += [[*cells(one), "exploratory"] for one in found.exploratory]
+    rows += [[*cells(one), "exploratory"] for one in found.exploratory if not one.same]
     decided = "its" if len(found.decided) == 1 else "each"
     return section(
         f"{found.second} beside {found.first}",
@@ -87,6 +103,7 @@ def _side_by_side(found: Comparison) -> Markup:
             "Means over the seeds with their 95 % intervals (Student's t), and the paired difference: in % of the first side's "
             "mean (Fieller's interval), in points where the figure is a share, in its unit where that mean is near 0.",
         ),
+        paragraph(the_same(found.exploratory)),
         note=f"Decided is what was asked for: {decided} interval is a {100 * found.confidence:.4g} % one, so that all of them hold "
         "at once with 95 %. The exploratory figures have 95 % intervals of their own, and of twenty such one misses by chance: to "
         "decide one of them, compare again with --figure, and with other seeds.",
@@ -95,7 +112,7 @@ def _side_by_side(found: Comparison) -> Markup:
 
 def _seed_by_seed(found: Comparison) -> Markup:
     parts = [picture for one in found.decided for picture in (_values(found, one), _differences(found, one))]
-    return section(f"{found.second} and {found.first}, seed by seed", grid(parts))
+    return section(f"{found.second} and {found.first}, seed by seed", *parts)
 
 
 def _values(found: Comparison, compared: Compared) -> Markup:
@@ -108,7 +125,11 @@ def _values(found: Comparison, compared: Compared) -> Markup:
             (found.second, compared.second, COLOURS[1]),
         )
     ]
-    layout = {"xaxis": axis("seed", type="category"), "yaxis": axis(compared.figure.name, unit)}
+    layout = {
+        "xaxis": axis("seed", type="category"),
+        "yaxis": axis(compared.figure.name, unit),
+        "legend": {"y": -0.25, "yanchor": "top"},
+    }
     return figure(traces, layout, f"{compared.figure.name} of every run: the runs of one seed stand above each other.")
 
 
@@ -119,7 +140,7 @@ def _differences(found: Comparison, compared: Compared) -> Markup:
     seeds = [str(seed) for seed in compared.seeds]
     layout: dict[str, Any] = {
         "xaxis": axis("seed", type="category"),
-        "yaxis": axis(f"{found.second} - {found.first}", unit, zeroline=True),
+        "yaxis": axis(f"{found.second} - {found.first}", unit, range=room([0.0, *apart], interval), zeroline=True),
         "shapes": band(mean, interval),
         "showlegend": False,
     }
@@ -131,7 +152,9 @@ def _exploratory(found: Comparison) -> list[Markup]:
     """The differences as a picture, those in % and those in points apart."""
     pictures = []
     for unit, of in (("%", f"% of {found.first}'s mean"), ("points", "points")):
-        told = [(one, *in_its_unit(one)[:2]) for one in found.exploratory if in_its_unit(one)[2] == unit]
+        told = [
+            (one, *in_its_unit(one)[:2]) for one in found.exploratory if not one.same and in_its_unit(one)[2] == unit
+        ]
         rows = [(one, value, interval) for one, value, interval in told if interval]
         if rows:
             pictures.append(_forest(rows, axis(f"{found.second} - {found.first}", of, zeroline=True)))

@@ -1,11 +1,11 @@
 """The report of a repetition: each figure's mean with its interval, every run's value, and which runs have none."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from markupsafe import Markup
 
-from insitu.report.page import COLOURS, INK, Tile, figure, grid, page, paragraph, section, table, tiles
+from insitu.report.estimates import axis, band, dots, room
+from insitu.report.page import COLOURS, Tile, figure, fold, grid, page, paragraph, section, table, tiles
 from insitu.study.amounts import estimated, scale, scaled, seed_count
 from insitu.study.cases import Case, Outcome
 from insitu.study.repeat import Repetition, told, why
@@ -61,12 +61,13 @@ def _pairs(found: Repetition, which: str) -> list[tuple[int, float]]:
 def _values(found: Repetition, which: str) -> Markup:
     its, pairs = found.figures[which], _pairs(found, which)
     factor, unit = scale(figures.figure(which), its.most)
-    trace = {
-        "type": "scatter", "mode": "markers", "marker": {"color": COLOURS[0], "size": 8},
-        "x": [seed for seed, _ in pairs], "y": [factor * value for _, value in pairs],
-        "hovertemplate": "seed %{x}: %{y:.4g}<extra></extra>",
-    }  # fmt: skip
-    layout = {"xaxis": {"title": {"text": "seed"}}, "yaxis": _y(which, unit), "shapes": _band(its, factor)}
+    values, interval = [factor * value for _, value in pairs], scaled(its.interval, factor)
+    trace = dots([str(seed) for seed, _ in pairs], values, which, COLOURS[0])
+    layout = {
+        "xaxis": axis("seed", type="category"),
+        "yaxis": axis(which, unit, range=room(values, interval)),
+        "shapes": band(factor * its.mean, interval),
+    }
     return figure(
         [trace], layout, f"{which} of every run; the line is the mean, the band its 95 % interval.", height=300
     )
@@ -77,45 +78,41 @@ def _as_added(found: Repetition, which: str) -> Markup:
     values = [value for _, value in _pairs(found, which)]
     factor, unit = scale(figures.figure(which), max(values))
     so_far = [estimate(values[:n]) for n in range(2, len(values) + 1)]
-    counts = [its.n for its in so_far]
-    ends = [scaled(its.interval, factor) for its in so_far]
-    low, high = ([end[side] for end in ends if end] for side in (0, 1))
-    line: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": counts, "hoverinfo": "skip", "showlegend": False}
-    traces = [
-        {**line, "y": low, "line": {"width": 0}},
-        {**line, "y": high, "line": {"width": 0}, "fill": "tonexty", "fillcolor": COLOURS[4], "opacity": 0.3},
-        {**line, "y": [factor * its.mean for its in so_far], "line": {"color": INK}, "hoverinfo": "x+y"},
-    ]
-    layout = {"xaxis": {"title": {"text": "runs"}}, "yaxis": _y(which, unit)}
-    return figure(traces, layout, f"The mean of {which} and its 95 % interval by the number of runs.", height=300)
-
-
-def _y(which: str, unit: str) -> dict[str, Any]:
-    return {"title": {"text": which + (f", {unit}" if unit else "")}}
-
-
-def _band(its: Estimate, factor: float) -> list[dict[str, Any]]:
-    across = {"x0": 0, "x1": 1, "xref": "paper", "layer": "below"}
-    mean = factor * its.mean
-    line = {**across, "type": "line", "y0": mean, "y1": mean, "line": {"color": INK, "width": 1.5}}
-    interval = scaled(its.interval, factor)
-    if interval is None:
-        return [line]
-    band = {"type": "rect", "y0": interval.low, "y1": interval.high, "fillcolor": COLOURS[4], "opacity": 0.25}
-    return [{**across, **band, "line": {"width": 0}}, line]
+    trace = {
+        "type": "scatter",
+        "mode": "lines+markers",
+        "x": [its.n for its in so_far],
+        "y": [factor * its.mean for its in so_far],
+        "error_y": {
+            "type": "data",
+            "array": [factor * (its.interval.high - its.mean) for its in so_far if its.interval],
+        },
+        "marker": {"color": COLOURS[0]},
+        "line": {"color": COLOURS[0]},
+        "hovertemplate": "%{x} runs: %{y:.4g}<extra></extra>",
+    }
+    layout = {"xaxis": axis("runs"), "yaxis": axis(which, unit)}
+    return figure([trace], layout, f"The mean of {which} and its 95 % interval by the number of runs.", height=300)
 
 
 def _table(found: Repetition) -> Markup:
     rows = []
     for name, its in found.figures.items():
-        what = figures.figure(name)
-        factor, unit = scale(what, its.mean)
-        deviation = None if its.deviation is None else factor * its.deviation
-        rows.append([name, its.n, estimated(what, its), deviation, factor * its.least, factor * its.most, unit])
-    return table(
-        ["figure", "runs", "mean [95 % interval]", "deviation", "least", "most", "unit"],
-        rows,
-        "Figures that any run has a value of.",
+        if its.deviation != 0:
+            what = figures.figure(name)
+            factor, unit = scale(what, its.mean)
+            deviation = None if its.deviation is None else factor * its.deviation
+            rows.append([name, its.n, estimated(what, its), deviation, factor * its.least, factor * its.most, unit])
+    head = ["figure", "runs", "mean [95 % interval]", "deviation", "least", "most", "unit"]
+    return table(head, rows, "Figures that differ from run to run.")
+
+
+def _constant(found: Repetition) -> Markup:
+    rows = [
+        [name, its.n, estimated(figures.figure(name), its)] for name, its in found.figures.items() if its.deviation == 0
+    ]
+    return fold(
+        "Figures that are the same in every run", table(["figure", "runs", "value"], rows, "One value in all runs.")
     )
 
 

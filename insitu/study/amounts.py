@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from math import floor, log10
+from typing import Literal
 
 from insitu.study.statistics import Estimate, Interval
 from scenarios import quantity
 from scenarios.figures import ONE, Figure, of_unit
 
 
-def amount(value: float, interval: Interval | None, unit: str) -> str:
-    """12.1 % [9.8, 14.2]: the interval's half width to two digits, the rest to the same place."""
+def amount(value: float, interval: Interval | None, unit: str, sign: Literal["", "+"] = "") -> str:
+    """12.1 % [9.8, 14.2]: the interval's half width to two digits, the rest to the same place. `sign` "+": +12.1 % [+9.8, +14.2]"""
     unit = f" {unit}" if unit else ""
     if interval is None or interval.low == interval.high:
-        return f"{value:.4g}{unit}"
+        return f"{value:{sign}.4g}{unit}"
     places = max(0, 1 - floor(log10((interval.high - interval.low) / 2)))
-    low, high, value = (round(number, places) + 0.0 for number in (*interval, value))  # + 0.0: no -0
-    return f"{value:,.{places}f}{unit} [{low:,.{places}f}, {high:,.{places}f}]"
+    shown, low, high = (
+        f"{round(number, places) + 0.0:{sign},.{places}f}" for number in (value, *interval)
+    )  # + 0.0: no -0
+    return f"{shown}{unit} [{low}, {high}]"
 
 
 def estimated(figure: Figure, found: Estimate) -> str:

@@ -8,7 +8,7 @@ each has a 95 % interval of its own, and no decision, for of twenty such one doe
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from insitu.study.amounts import amount, scaled, seed_count
+from insitu.study.amounts import amount, scale, scaled, seed_count
 from insitu.study.sides import Incomparable, Run, Side, common_seeds, require_comparable, version_notes
 from insitu.study.statistics import CONFIDENCE, Difference, Estimate, Interval, Ratio, difference, estimate, ratio
 from scenarios.figures import ONE, Figure, figure, flat
@@ -28,6 +28,11 @@ class Compared(NamedTuple):
     means: tuple[Estimate, Estimate]
     difference: Difference
     ratio: Ratio | None  # of the second side to the first; None for what is a share, and where the first is too near 0
+
+    @property
+    def same(self) -> bool:
+        """Both sides have the same value with every seed."""
+        return self.difference.equal == self.difference.n
 
     @property
     def better(self) -> int:
@@ -147,10 +152,10 @@ def sentence(comparison: Comparison, compared: Compared) -> str:
 
 def change(compared: Compared) -> str:
     """12.1 % [9.8, 14.2] fewer late downloads; 3.2 points [1.1, 5.3] higher accuracy.mean"""
-    name, apart = compared.figure.name, compared.difference
+    name = compared.figure.name
     counted = _COUNTED.get(name)
     what = counted or name
-    if not (apart.more or apart.less):
+    if compared.same:
         return f"the same {what} in every run"
     value, interval, unit = in_its_unit(compared)
     text = amount(abs(value), scaled(interval, 1 if value >= 0 else -1), unit)
@@ -165,7 +170,8 @@ def in_its_unit(compared: Compared) -> tuple[float, Interval | None, str]:
         return 100 * apart.mean, scaled(apart.interval, 100), "points"
     if compared.ratio is not None and apart.effect is not None:
         return 100 * (compared.ratio.value - 1), scaled(compared.ratio.interval, 100, -100), "%"
-    return apart.mean, apart.interval, compared.figure.unit
+    factor, unit = scale(compared.figure, apart.mean)
+    return factor * apart.mean, scaled(apart.interval, factor), unit
 
 
 def as_json(comparisons: Sequence[Comparison]) -> list[dict[str, Any]]:

@@ -5,13 +5,14 @@ and whatever was set with `--set` on purpose.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 from ruamel.yaml import YAML
 
+from insitu import provenance
 from insitu.study.amounts import some
 from insitu.summary import Summary
 from insitu.verify import differences
@@ -80,7 +81,7 @@ def read_run(folder: Path) -> Run:
         raise Incomparable(f"{folder}: the run failed and has no figures: {failed.read_text().strip()}")
     try:
         summary = json.loads((folder / "summary.json").read_bytes())
-        provenance = json.loads((folder / "provenance.json").read_bytes())
+        made_by = provenance.read(folder)
         scenario = (folder / "scenario.yaml").read_bytes()
         plan = plans.parse((folder / "plan.json").read_bytes())
     except (OSError, json.JSONDecodeError, msgspec.DecodeError) as error:
@@ -88,8 +89,8 @@ def read_run(folder: Path) -> Run:
     verdict = summary["verdict"]
     if verdict["status"] == "INVALID":
         raise Incomparable(f"{folder}: the run is INVALID, so its figures say nothing: {'; '.join(verdict['reasons'])}")
-    made = Made(plan, scenario, tuple(_settings(provenance["command"])))
-    return Run(folder, made, provenance["versions"], summary)
+    made = Made(plan, scenario, tuple(made_by.scenario.settings))
+    return Run(folder, made, made_by.versions, summary)
 
 
 def common_seeds(sides: Sequence[Side]) -> list[int]:
@@ -125,9 +126,9 @@ def require_comparable(first: tuple[str, Made], second: tuple[str, Made]) -> Non
 def version_notes(first: Run, second: Run) -> list[str]:
     """What else differs, which may be the reason for a difference."""
     found = differences(first.versions, second.versions)
-    return [f"made by different versions: {found[0]}" + (f", and {len(found) - 1} more" if found[1:] else "")] * bool(
-        found
-    )
+    if not found:
+        return []
+    return [f"made by different versions: {found[0]}" + (f", and {len(found) - 1} more" if found[1:] else "")]
 
 
 def what_was_set(sides: Sequence[Made]) -> dict[str, list[str]]:
@@ -169,14 +170,6 @@ def _inside(folder: Path) -> list[Path]:
     runs = folder / "runs"
     where = runs if runs.is_dir() else folder
     return [path for path in where.iterdir() if not path.name.startswith(".")] if where.is_dir() else []
-
-
-def _settings(command: Sequence[str]) -> Iterator[str]:
-    for word, following in zip(command, [*command[1:], ""], strict=True):
-        if word == "--set":
-            yield following
-        elif word.startswith("--set="):
-            yield word.removeprefix("--set=")
 
 
 def _differing_keys(first: bytes, second: bytes, on_purpose: Sequence[str]) -> list[str]:

@@ -46,14 +46,21 @@ def in_order(found: Repetition, of_interest: Sequence[str]) -> list[str]:
 def comparison(found: Comparison) -> Table:
     table = Table(
         "figure", found.first, found.second, "difference [interval]", "effect d_z", "better in", "",
-        title=f"{found.second} beside {found.first}: {seed_count(len(found.seeds))}", title_justify="left",
+        title=f"{found.second} beside {found.first}: {seed_count(len(found.seeds))}", title_justify="left", caption_justify="left",
     )  # fmt: skip
     for compared in found.decided:
         table.add_row(*cells(compared), decision(compared) or "no difference shown", style="bold")
-    for compared in found.exploratory:
-        if not compared.figure.name.startswith(_LONG):
+    rest = [compared for compared in found.exploratory if not compared.figure.name.startswith(_LONG)]
+    for compared in rest:
+        if not compared.same:
             table.add_row(*cells(compared), "exploratory")
+    table.caption = the_same(rest)
     return table
+
+
+def the_same(compared: Sequence[Compared]) -> str:
+    names = ", ".join(one.figure.name for one in compared if one.same)
+    return f"the same on both sides with every seed: {names}" if names else ""
 
 
 def cells(compared: Compared) -> list[str]:
@@ -63,7 +70,7 @@ def cells(compared: Compared) -> list[str]:
     return [
         compared.figure.name,
         *(estimated(compared.figure, mean) for mean in compared.means),
-        amount(value, interval, unit),
+        amount(value, interval, unit, "+"),
         "" if apart.effect is None else f"{apart.effect:.2f}",
         f"{compared.better} of {apart.n}",
     ]

@@ -2,7 +2,7 @@
 
 import json
 
-from insitu import experiment
+from insitu import program
 from insitu.verify import MOST_SHOWN, RECORD, compare, differences
 
 ON_RECORD = {"digest": "sha256:aa", "versions": {"kernel": "7.3", "torch": "2.13", "numpy": "2.4"}}
@@ -44,4 +44,4 @@ def test_many_differences_are_counted() -> None:
 def test_the_digest_on_record_is_that_of_this_code() -> None:
     """When it fails: `make record` runs hello.yaml and puts its digest on record."""
     recorded = json.loads(RECORD.read_text())["versions"]["insitu"]
-    assert experiment._guest_program().name == f"program-{recorded}"
+    assert program.key() == recorded
