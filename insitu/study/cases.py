@@ -16,6 +16,8 @@ from insitu.summary import Summary
 from scenarios import plan as plans
 from scenarios.load import load
 
+FAILED = "FAILED"  # the file of a run's folder that says why it has no summary
+
 
 class Case(NamedTuple):
     """One run that is wanted: a scenario's file with `KEY=VALUE` settings put over it, and a seed."""
@@ -79,7 +81,7 @@ def key_of(plan: plans.Plan, versions: dict[str, str]) -> str:
 
 def outcome_of(case: Case, key: str, folder: Path) -> Outcome:
     """Reads what became of a case from its run's folder. Raises FileNotFoundError if there is none."""
-    failed = folder / "FAILED"
+    failed = folder / FAILED
     if failed.exists():
         return Outcome(case, key, folder, None, failed.read_text().strip())
     return Outcome(case, key, folder, json.loads((folder / "summary.json").read_text()), None)

@@ -13,7 +13,7 @@ which another one does again; a run that has taken four workers with it counts a
 
 import logging
 import os
-import tempfile
+import shutil
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from insitu import experiment
-from insitu.study.cases import Case, Outcome, Ready, key_of, outcome_of, prepare
+from insitu.study.cases import FAILED, Case, Outcome, Ready, key_of, outcome_of, prepare
 from insitu.study.folder import pack, unpack
 from insitu.study.progress import StudyProgress
 from insitu.vm.kernel import find_or_build
@@ -87,7 +87,8 @@ class _Study:
                 yield from self._carry_out(missing, local)
 
     def _found(self, key: str) -> bool:
-        return (self._runs / key / "summary.json").exists()
+        folder = self._runs / key
+        return (folder / "summary.json").exists() and not (folder / FAILED).exists()
 
     def _carry_out(self, keys: list[str], client: "Client") -> Iterator[Outcome]:
         from distributed import as_completed
@@ -104,12 +105,13 @@ class _Study:
                 worker.carry_out, task, one.models and models[one.models], key=f"{name}-{key}", priority=-priority
             )
             futures[future] = key
+        crew = _Crew(client, self._progress)
         try:
             for future in as_completed(list(futures), loop=client.loop):
+                crew.look()
                 key = futures.pop(future)
                 self._keep(key, future)
                 future.release()
-                self._progress.at_work(_threads(client))
                 yield from self._outcomes(key, fresh=True)
         finally:
             client.cancel(list(futures))
@@ -125,15 +127,19 @@ class _Study:
         }
 
     def _keep(self, key: str, future: "Future") -> None:
-        """Puts a run into the study's folder; one that failed has a file FAILED, which says why."""
+        """Puts a run into the study's folder; one that failed has a file FAILED, which says why. Raises ClusterError."""
         target = self._runs / key
         error = future.exception()
+        if future.status not in ("finished", "error"):
+            raise ClusterError(
+                "the Dask scheduler is gone, or has cancelled what it was asked for; what is done is kept"
+            )
         packed, failure = (None, str(error) or repr(error)) if error else future.result()
         if packed is not None:
             unpack(packed, target)
         if failure is not None:
             target.mkdir(parents=True, exist_ok=True)
-            (target / "FAILED").write_text(f"{failure}\n")
+            (target / FAILED).write_text(f"{failure}\n")
 
     def _outcomes(self, key: str, fresh: bool) -> Iterator[Outcome]:
         for one in self._wanted[key]:
@@ -142,9 +148,27 @@ class _Study:
             yield outcome
 
 
+class _Crew:
+    """The workers as they come and go."""
+
+    def __init__(self, client: "Client", progress: StudyProgress) -> None:
+        self._client, self._progress = client, progress
+        self._known: set[str] = set()
+        self.look()
+
+    def look(self) -> None:
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        if gone := self._known - set(workers):
+            self._progress.say(f"workers that have died: {len(gone)}; what they were running is done again")
+        self._known = set(workers)
+        self._progress.at_work(sum(worker["nthreads"] for worker in workers.values()))
+
+
 @contextmanager
 def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
-    """A worker a core, each a process with one thread. They listen on loopback alone, and answer nobody else's certificate."""
+    """A worker a core, each a process with one thread. They listen on loopback alone, and answer nobody else's certificate.
+
+    Raises ClusterError."""
     import dask
     from distributed import Client, LocalCluster, Security
 
@@ -153,24 +177,38 @@ def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
-    with (
-        dask.config.set(settings),
-        tempfile.TemporaryDirectory(prefix=".workers-", dir=folder) as scratch,
-        LocalCluster(
-            n_workers=min(len(os.sched_getaffinity(0)), most),
-            threads_per_worker=1,
-            host="127.0.0.1",
-            security=Security.temporary(),
-            dashboard_address=None,
-            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # its HTTP server is always there: with no routes
-            memory_limit=0,
-            local_directory=scratch,
-            preload=["insitu.study.worker"],
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster, set_as_default=False) as client,
-    ):
-        yield client
+    with dask.config.set(settings), _scratch(folder) as scratch:
+        try:
+            cluster = LocalCluster(
+                n_workers=min(len(os.sched_getaffinity(0)), most),
+                threads_per_worker=1,
+                host="127.0.0.1",
+                security=Security.temporary(),
+                dashboard_address=None,
+                scheduler_kwargs={
+                    "dashboard_address": "127.0.0.1:0"
+                },  # its HTTP server is always there: with no routes
+                memory_limit=0,
+                local_directory=scratch,
+                preload=["insitu.study.worker"],
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError) as error:
+            raise ClusterError(f"no workers can be started on this machine: {error}") from error
+        with cluster, Client(cluster, set_as_default=False) as client:
+            yield client
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Where workers put what is not done yet; nobody else's, for the study has its folder's lock."""
+    scratch = folder / ".workers"
+    shutil.rmtree(scratch, ignore_errors=True)  # of a study that was killed
+    scratch.mkdir()
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch)
 
 
 @contextmanager
@@ -206,8 +244,3 @@ def _versions_of(client: "Client", progress: StudyProgress) -> dict[str, str]:
         if differing := worker.differing(found[first], found[address]):
             raise ClusterError(f"{address} is not as {first}: {differing}; every worker has to have the same versions")
     return found[first]
-
-
-def _threads(client: "Client") -> int:
-    """How many runs the cluster carries out at once."""
-    return sum(worker["nthreads"] for worker in client.scheduler_info(n_workers=-1)["workers"].values())
