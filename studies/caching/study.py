@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +16,7 @@ from studies.study import Answer, Study
 
 FOLDER = Path(__file__).parent
 SKEW, STORAGE, PLACE = "demand.skew", "storage.models", "storage.place"  # what the settings of a point are made of
-SKEWS, STORAGES, SEEDS = (0.4, 1.2), (6, 18, 48), 4
+SKEWS, STORAGES, SEEDS = (0.4, 1.2), (6, 48), 3
 PLACES = ("central", "edge", "local", "both")
 CELLS, MODELS, MODEL_KB = ("a", "b", "c"), 16, 1000  # as the scenario has them
 ASKS, EVERY_MS, FIRST_MS = 40, 500, 1000  # of each cell
@@ -118,7 +118,7 @@ def _mean_latency_ms(run: Path) -> float:
 def measured(table: pl.DataFrame, column: str) -> Measured:
     """All in the order of the seeds."""
     runs = table.sort("point", "seed").group_by(SKEW, STORAGE, PLACE, maintain_order=True)
-    return {(skew, storage, place): of[column].to_list() for (skew, storage, place), of in runs}  # type: ignore[misc]
+    return {(skew, storage, place): of[column].to_list() for (skew, storage, place), of in runs}
 
 
 def sentences(latencies: Measured, from_centre: Measured) -> list[str]:
@@ -190,8 +190,8 @@ def figure(latencies: Measured, from_centre: Measured) -> dict[str, Any]:
                 title if column == 0 else "", domain=high, anchor=f"x{number}", rangemode="tozero"
             )
             if row == 0:
-                place = {"x": left + width / 2 - 0.04, "y": 1.05, "xref": "paper", "yref": "paper", "showarrow": False}
-                notes.append({"text": f"skew {skew:g}", **place})
+                where = {"x": left + width / 2 - 0.04, "y": 1.05, "xref": "paper", "yref": "paper", "showarrow": False}
+                notes.append({"text": f"skew {skew:g}", **where})
     legend = {"orientation": "h", "y": -0.12, "x": 0}
     title = "Where the town's storage is: mean and 95 % interval"
     return {"data": data, "layout": layout(title, annotations=notes, **panels) | {"legend": legend}}

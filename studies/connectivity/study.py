@@ -9,7 +9,7 @@ import numpy as np
 
 from insitu.study import sweep
 from insitu.study.design import Point
-from studies.drawing import COLOURS, QUIET, axis, layout
+from studies.drawing import COLOURS, axis, layout
 from studies.study import Answer, Study
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 SIZE, DEVICES, RATE = "payloads.model.size", "devices.ue.count", "network.regions.city.gnbs.cell.radio.rate"
-SIZES_MB, COUNTS, DEADLINES_S = (2.4, 16.0, 64.0, 138.0, 536.0), (1, 4, 16), (0.3, 1.0, 3.0)
+SIZES_MB, COUNTS, DEADLINES_S = (2.4, 16.0, 64.0, 138.0, 536.0), (1, 10), (0.3, 1.0, 3.0)
 
 # Where latency is measured: at rates by which it should be about so much, s, without loading, which no rate shortens.
 ABOUT_S = (0.2, 0.5, 1.2, 3.2)
@@ -94,7 +94,7 @@ class Needs(NamedTuple):
 
 def needs(table: "pl.DataFrame") -> Needs:
     size, rate = f"{SIZE} (MB)", f"{RATE} (kbit/s)"
-    found = {}
+    found: dict[tuple[float, int, float], float | None] = {}
     for (mb, count), runs in sorted(table.group_by(size, DEVICES, maintain_order=True), key=lambda group: group[0]):
         latencies = [ms / 1e3 for ms in runs["downloads.latency_ms.max"]]
         rates = [kbps / 1e3 for kbps in runs[rate]]
@@ -112,25 +112,31 @@ def answer(table: "pl.DataFrame", _: Path) -> Answer:
 
 
 def sentences(found: Needs) -> list[str]:
-    over = {key: rate * key[2] / (8 * key[0] * key[1]) for key, rate in found.of.items() if rate}
-    alone = {s: [x for (_, n, t), x in over.items() if t == s and n == 1] for s in DEADLINES_S}
-    said = [f"{min(of):.2f} to {max(of):.2f} times within {s:g} s" for s, of in alone.items() if of]
-    lines = [f"**A model needs more than its size over the deadline: {', '.join(said)} (one device, by size).**"]
-    among = [x / over[mb, 1, s] / 1.0 for (mb, n, s), x in over.items() if n > 1 and (mb, 1, s) in over]
-    if among:
-        lines.append(
-            f"Devices that ask at the same moment need their number times the rate of one: {min(among):.2f} to {max(among):.2f} times "
-            "that, by size, deadline and number."
-        )
-    short = [(row, need) for row in ROWS if row.mbps and (need := found.of_row(row)) and need > row.mbps]
+    """Of rates as multiples of the bare one, 8 · size / deadline, and of what a device alone needs; and the table's rows."""
+    alone = {(mb, s): rate for (mb, n, s), rate in found.of.items() if n == 1 and rate}
+    over = {s: [rate * s / (8 * mb) for (mb, of), rate in alone.items() if of == s] for s in DEADLINES_S}
+    said = [f"{_span(of)} times that within {s:g} s" for s, of in over.items() if of]
+    lines = [f"**A device alone needs more than 8 · size / deadline: {', '.join(said)}, by size.**"]
+    for count in sorted({n for _, n, _ in found.of} - {1}):
+        times = [
+            rate / alone[mb, s] for (mb, n, s), rate in found.of.items() if n == count and rate and (mb, s) in alone
+        ]
+        if times:
+            lines.append(
+                f"{count} that ask at the same moment need {_span(times)} times the rate of one, by size and deadline."
+            )
+    given = [(row, need) for row in ROWS if row.mbps and (need := found.of_row(row))]
+    short = [
+        f"{row.number} ({need:.0f} instead of {row.mbps:g})" for row, need in given if row.mbps and need > row.mbps
+    ]
     if short:
-        rows = ", ".join(f"{row.number} ({need:.0f} instead of {row.mbps:g})" for row, need in short)
-        lines.append(f"Of the table's rows with a rate, {_rows(short)} need more than the table's, in Mbit/s: {rows}.")
+        which = f"{len(short)} of {len(given)} need more than it gives"
+        lines.append(f"Of the rows of TS 22.261's table that have a rate, {which}, in Mbit/s: {', '.join(short)}.")
     return lines
 
 
-def _rows(rows: Sequence[Any]) -> str:
-    return f"{len(rows)} of {sum(row.mbps is not None for row in ROWS)}"
+def _span(values: Sequence[float]) -> str:
+    return f"{min(values):.2f} to {max(values):.2f}"
 
 
 def figure(found: Needs) -> dict[str, Any]:
@@ -146,14 +152,14 @@ def figure(found: Needs) -> dict[str, Any]:
             rows = [row for row in ROWS if row.latency_s == deadline and (row.mbps is not None) == given]
             if rows:
                 data.append(_marks(rows, given) | axes)
-    each = {"type": "log", "range": [0.2, 2.9]}
+    each = {"type": "log", "range": [0.2, 2.9], "dtick": 1}
     panels = {
         f"xaxis{n}": axis(
             "size of the model, MB", domain=[(n - 1) * 0.34, (n - 1) * 0.34 + 0.32], anchor=f"y{n}", **each
         )
         for n in range(1, len(DEADLINES_S) + 1)
     }
-    heights = {"type": "log", "range": [1, 4.6]}
+    heights = {"type": "log", "range": [1, 4.6], "dtick": 1}
     panels |= {
         f"yaxis{n}": axis(
             "rate of the cell's radio, Mbit/s" if n == 1 else "", anchor=f"x{n}", showticklabels=n == 1, **heights
@@ -185,7 +191,7 @@ def _marks(rows: Sequence[Row], given: bool) -> dict[str, Any]:
         "x": [row.mb for row in rows],
         "y": [row.mbps or row.bare_mbps for row in rows],
         "text": [str(row.number) for row in rows],
-        "textposition": "bottom right",
+        "textposition": ["bottom right" if row.number % 2 else "top left" for row in rows],
         "marker": {"symbol": "diamond" if given else "diamond-open", "size": 9, "color": COLOURS[3]},
         "legendgroup": str(given),
         "showlegend": rows[0].latency_s == 1,

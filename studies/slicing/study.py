@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent
 PHONES, SLICING = "devices.phone.count", "policies.slicing"
-COUNTS, POLICIES, SEEDS = (4, 12, 24, 48), ("none", "static", "deadline", "fair", "joint"), 5
+COUNTS, POLICIES, SEEDS = (4, 16, 48), ("none", "static", "deadline", "fair", "joint"), 5
 ACCURACY, COMPLETE = "downloads.accuracy_on_time", "downloads.on_time_share"
 TITLES = {ACCURACY: "accuracy on time, %", COMPLETE: "downloads complete on time, %"}
 
@@ -30,7 +30,7 @@ def points(counts: Sequence[int] = COUNTS, policies: Sequence[str] = POLICIES) -
 def measured(table: "pl.DataFrame", figure: str) -> Measured:
     """All in the order of the seeds."""
     runs = table.sort("seed").group_by(PHONES, SLICING, maintain_order=True)
-    return {(count, policy): [100 * value for value in of[figure]] for (count, policy), of in runs}  # type: ignore[misc]
+    return {(count, policy): [100 * value for value in of[figure]] for (count, policy), of in runs}
 
 
 def means(found: Measured, count: int) -> dict[str, float]:
