@@ -5,9 +5,11 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from insitu.study.statistics import Estimate
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")  # Okabe and Ito's, for all eyes
 QUIET, FAINT = "#808080", "rgba(128,128,128,0.3)"  # on white and on black
@@ -40,6 +42,21 @@ def layout(title: str, **more: Any) -> dict[str, Any]:
 def axis(title: str, **more: Any) -> dict[str, Any]:
     lines = {"gridcolor": FAINT, "linecolor": QUIET, "zerolinecolor": FAINT, "showline": True, "ticks": "outside"}
     return {"title": {"text": title}, **lines, **more}
+
+
+def line(name: str, colour: str, panel: int, x: Sequence[float], y: Sequence[float], **more: Any) -> dict[str, Any]:
+    """A line of the panel, 1, 2, …; a name is in the legend once."""
+    where = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "legendgroup": name, "showlegend": panel == 1}
+    return {"name": name, "mode": "lines+markers", "line": {"color": colour}, "x": x, "y": y, **where, **more}
+
+
+def with_intervals(
+    name: str, colour: str, panel: int, x: Sequence[float], found: Sequence[Estimate], **more: Any
+) -> dict[str, Any]:
+    """A line of means, with their intervals where there are any."""
+    halves = [one.interval.high - one.mean if one.interval else 0.0 for one in found]
+    bars = {"type": "data", "array": halves, "thickness": 1, "width": 3}
+    return line(name, colour, panel, x, [one.mean for one in found], error_y=bars, **more)
 
 
 def write(figure: Mapping[str, Any], file: Path, width: int, height: int) -> None:

@@ -10,6 +10,7 @@ from insitu.study.cluster import carry_out
 from insitu.study.design import Point
 from insitu.study.folder import study_folder, write_whole
 from insitu.study.progress import StudyProgress
+from insitu.study.statistics import Difference, estimate
 from studies import drawing
 
 if TYPE_CHECKING:
@@ -81,6 +82,18 @@ def publish(study: Study, answer: Answer, into: Path) -> None:
 def markdown(answer: Answer) -> str:
     rule = ["---", *["--:"] * (len(answer.head) - 1)]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (answer.head, rule, *answer.rows))
+
+
+def shown(values: Sequence[float]) -> str:
+    """Their mean and the half width of its 95 % interval: `57.9 ± 2.3`."""
+    found = estimate(values)
+    return f"{found.mean:.1f}" + (f" ± {found.interval.high - found.mean:.1f}" if found.interval else "")
+
+
+def apart(found: Difference, unit: str) -> str:
+    """`5.3 points [3.6, 7.1]`, with the interval if there is one."""
+    between = f" [{found.interval.low:.1f}, {found.interval.high:.1f}]" if found.interval else ""
+    return f"{found.mean:.1f} {unit}{between}"
 
 
 def _seeds(seeds: int) -> str:

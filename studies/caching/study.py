@@ -11,8 +11,8 @@ import polars as pl
 from insitu.study.cases import Case
 from insitu.study.design import Point
 from insitu.study.statistics import difference, estimate
-from studies.drawing import COLOURS, axis, layout
-from studies.study import Answer, Study
+from studies.drawing import COLOURS, axis, layout, with_intervals
+from studies.study import Answer, Study, apart, shown
 
 FOLDER = Path(__file__).parent
 SKEW, STORAGE, PLACE = "demand.skew", "storage.models", "storage.place"  # what the settings of a point are made of
@@ -93,7 +93,7 @@ def answer(table: pl.DataFrame, runs: Path) -> Answer:
             f"{skew:g}",
             str(storage or "–"),
             place,
-            *(_show(of[skew, storage, place]) for of in (latencies, from_edge, from_centre)),
+            *(shown(of[skew, storage, place]) for of in (latencies, from_edge, from_centre)),
         ]
         for skew, storage, place in latencies
     ]
@@ -105,8 +105,9 @@ def answer(table: pl.DataFrame, runs: Path) -> Answer:
         "bytes from the edge's cache, %",
         "bytes from the centre, %",
     ]
+    drawn = figure(("mean latency, ms", latencies), ("bytes from the centre, %", from_centre))
     alt = "Mean latency, and bytes from the central library, against the storage, by where it is, for each skew of popularity"
-    return Answer(sentences(latencies, from_centre), head, rows, figure(latencies, from_centre), alt, (1000, 720))
+    return Answer(sentences(latencies, from_centre), head, rows, drawn, alt, (1000, 720))
 
 
 def _mean_latency_ms(run: Path) -> float:
@@ -142,64 +143,37 @@ def _best(found: Measured, skew: float, storage: int) -> str:
     """Which place has the lowest mean latency, and whether the next one is shown to be worse, paired by seed."""
     of = {place: estimate(found[skew, storage, place]).mean for place in PLACES[1:]}
     best, second = sorted(of, key=of.__getitem__)[:2]
-    apart = difference(found[skew, storage, best], found[skew, storage, second])
-    low, high = apart.interval or (float("nan"),) * 2
-    ahead = f"{apart.mean:.0f} ms [{low:.0f}, {high:.0f}] less than `{second}`"
-    if not apart.shown:
-        return f"with {storage} models stored `{best}` takes {of[best]:.0f} ms, {ahead}, which shows no difference"
-    return f"with {storage} models stored `{best}` is best, {of[best]:.0f} ms, {ahead}"
+    more = difference(found[skew, storage, best], found[skew, storage, second])
+    takes = f"with {storage} models stored `{best}` takes {of[best]:.0f} ms"
+    if not more.shown:
+        return f"{takes}, and no difference is shown to `{second}`, {apart(more, 'ms')} more"
+    return f"{takes}, the least; `{second}`, the next, takes {apart(more, 'ms')} more"
 
 
 def _storages(found: Measured) -> list[int]:
     return sorted({storage for _, storage, _ in found if storage})
 
 
-def figure(latencies: Measured, from_centre: Measured) -> dict[str, Any]:
-    """A column for each skew; above latencies, below bytes."""
-    data: list[dict[str, Any]] = []
-    panels: dict[str, Any] = {}
-    skews, storages = sorted({skew for skew, _, _ in latencies}), _storages(latencies)
-    width = 1 / len(skews)
-    notes = []
-    for row, (found, title) in enumerate(((latencies, "mean latency, ms"), (from_centre, "bytes from the centre, %"))):
-        for column, skew in enumerate(skews):
-            number = 1 + row * len(skews) + column
-            for colour, place in zip(COLOURS, PLACES, strict=False):
-                of_place = [estimate(found[skew, storage if place != "central" else 0, place]) for storage in storages]
-                half = [e.interval.high - e.mean if e.interval else 0.0 for e in of_place]
-                data.append(
-                    {
-                        "name": place,
-                        "legendgroup": place,
-                        "showlegend": number == 1,
-                        "mode": "lines+markers",
-                        "line": {"color": colour, "dash": "dot" if place == "central" else "solid"},
-                        "x": storages,
-                        "y": [e.mean for e in of_place],
-                        "error_y": {"type": "data", "array": half, "thickness": 1, "width": 3},
-                        "xaxis": f"x{number}",
-                        "yaxis": f"y{number}",
-                    }
-                )
-            left, high = column * width, (0.56, 1.0) if row == 0 else (0.0, 0.44)
-            name = "" if row == 0 else f"models that the town's storage holds (of {MODELS})"
-            panels[f"xaxis{number}"] = axis(
-                name, type="log", tickvals=storages, domain=[left, left + width - 0.08], anchor=f"y{number}"
-            )
-            panels[f"yaxis{number}"] = axis(
-                title if column == 0 else "", domain=high, anchor=f"x{number}", rangemode="tozero"
-            )
-            if row == 0:
-                where = {"x": left + width / 2 - 0.04, "y": 1.05, "xref": "paper", "yref": "paper", "showarrow": False}
-                notes.append({"text": f"skew {skew:g}", **where})
-    legend = {"orientation": "h", "y": -0.12, "x": 0}
-    title = "Where the town's storage is: mean and 95 % interval"
-    return {"data": data, "layout": layout(title, annotations=notes, **panels) | {"legend": legend}}
-
-
-def _show(values: Sequence[float]) -> str:
-    found = estimate(values)
-    return f"{found.mean:.1f}" + (f" ± {found.interval.high - found.mean:.1f}" if found.interval else "")
+def figure(*figures: tuple[str, Measured]) -> dict[str, Any]:
+    """A row of panels for each figure, which has a title, and a column for each skew."""
+    data, panels, notes = [], dict[str, Any](), []
+    skews, storages = sorted({skew for skew, _, _ in figures[0][1]}), _storages(figures[0][1])
+    wide, high = 1.08 / len(skews), 1.12 / len(figures)  # of a panel with the gap to the next one
+    for (row, (title, found)), (column, skew) in product(enumerate(figures), enumerate(skews)):
+        panel = 1 + row * len(skews) + column
+        left, top = column * wide, 1 - row * high
+        for colour, place in zip(COLOURS, PLACES, strict=False):
+            of_place = [estimate(found[skew, 0 if place == "central" else storage, place]) for storage in storages]
+            data.append(with_intervals(place, colour, panel, storages, of_place))
+        name = f"models that the town's storage holds (of {MODELS})" if row == len(figures) - 1 else ""
+        across = {"type": "log", "tickvals": storages, "domain": [left, left + wide - 0.08], "anchor": f"y{panel}"}
+        up = {"domain": [max(0.0, top - high + 0.12), top], "anchor": f"x{panel}", "rangemode": "tozero"}
+        panels |= {f"xaxis{panel}": axis(name, **across), f"yaxis{panel}": axis("" if column else title, **up)}
+        if row == 0:
+            where = {"x": left, "xanchor": "left", "y": 1.05, "xref": "paper", "yref": "paper", "showarrow": False}
+            notes.append({"text": f"skew {skew:g}", **where})
+    made = layout("Where the town's storage is: mean and 95 % interval", annotations=notes, **panels)
+    return {"data": data, "layout": made | {"legend": {"orientation": "h", "y": -0.12, "x": 0}}}
 
 
 STUDY = Study(FOLDER, points(), SEEDS, cases, answer)

@@ -9,7 +9,7 @@ import numpy as np
 
 from insitu.study import sweep
 from insitu.study.design import Point
-from studies.drawing import COLOURS, axis, layout
+from studies.drawing import COLOURS, axis, layout, line
 from studies.study import Answer, Study
 
 if TYPE_CHECKING:
@@ -142,16 +142,12 @@ def _span(values: Sequence[float]) -> str:
 def figure(found: Needs) -> dict[str, Any]:
     data: list[dict[str, Any]] = []
     for panel, deadline in enumerate(DEADLINES_S, 1):
-        axes = {"xaxis": f"x{panel}", "yaxis": f"y{panel}"}
         for colour, count in zip(COLOURS, COUNTS, strict=False):
-            sizes, rates = found.line(count, deadline)
-            name = f"{count} device{'s' * (count > 1)}"
-            line = {"mode": "lines+markers", "line": {"color": colour}, "x": sizes, "y": rates}
-            data.append({"name": name, "legendgroup": name, "showlegend": panel == 1, **line, **axes})
+            data.append(line(f"{count} device{'s' * (count > 1)}", colour, panel, *found.line(count, deadline)))
         for given in (True, False):
             rows = [row for row in ROWS if row.latency_s == deadline and (row.mbps is not None) == given]
             if rows:
-                data.append(_marks(rows, given) | axes)
+                data.append(_marks(rows, given, panel))
     each = {"type": "log", "range": [0.2, 2.9], "dtick": 1}
     panels = {
         f"xaxis{n}": axis(
@@ -183,19 +179,21 @@ def figure(found: Needs) -> dict[str, Any]:
     }
 
 
-def _marks(rows: Sequence[Row], given: bool) -> dict[str, Any]:
+def _marks(rows: Sequence[Row], given: bool, panel: int) -> dict[str, Any]:
     """Rows of the table: at its rate, or at size over latency where it has none."""
-    return {
-        "name": "TS 22.261: row, at its rate" if given else "row without a rate, at 8 · size / latency",
-        "mode": "markers+text",
-        "x": [row.mb for row in rows],
-        "y": [row.mbps or row.bare_mbps for row in rows],
-        "text": [str(row.number) for row in rows],
-        "textposition": ["bottom right" if row.number % 2 else "top left" for row in rows],
-        "marker": {"symbol": "diamond" if given else "diamond-open", "size": 9, "color": COLOURS[3]},
-        "legendgroup": str(given),
-        "showlegend": rows[0].latency_s == 1,
-    }
+    name = "TS 22.261: row, at its rate" if given else "row without a rate, at 8 · size / latency"
+    return line(
+        name,
+        COLOURS[3],
+        panel,
+        [row.mb for row in rows],
+        [row.mbps or row.bare_mbps for row in rows],
+        mode="markers+text",
+        text=[str(row.number) for row in rows],
+        textposition=["bottom right" if row.number % 2 else "top left" for row in rows],
+        marker={"symbol": "diamond" if given else "diamond-open", "size": 9, "color": COLOURS[3]},
+        showlegend=rows[0].latency_s == 1,
+    )
 
 
 def _show(mbps: float | None) -> str:

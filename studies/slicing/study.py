@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from insitu.study import sweep
 from insitu.study.design import Point
 from insitu.study.statistics import Difference, difference, estimate
-from studies.drawing import COLOURS, axis, layout
-from studies.study import Answer, Study
+from studies.drawing import COLOURS, axis, layout, with_intervals
+from studies.study import Answer, Study, apart, shown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,7 +46,7 @@ def verdict(found: Measured, count: int) -> tuple[str, str, Difference]:
 def answer(table: "pl.DataFrame", _: Path) -> Answer:
     accuracy, complete = measured(table, ACCURACY), measured(table, COMPLETE)
     rows = [
-        [policy, str(count), _show(accuracy[count, policy]), _show(complete[count, policy])]
+        [policy, str(count), shown(accuracy[count, policy]), shown(complete[count, policy])]
         for count, policy in sorted(accuracy, key=lambda key: (key[0], POLICIES.index(key[1])))
     ]
     head = ["slicing", "phones", *(f"{title}: mean ± 95 % interval" for title in TITLES.values())]
@@ -66,49 +66,24 @@ def sentences(accuracy: Measured, complete: Measured) -> list[str]:
 
 
 def _ahead(found: Measured, count: int) -> str:
-    best, second, apart = verdict(found, count)
-    means_of = means(found, count)
-    low, high = apart.interval or (float("nan"),) * 2
-    shown = f"by {apart.mean:.1f} points [{low:.1f}, {high:.1f}]"
-    if not apart.shown:
-        return f"with {count} phones no difference is shown between `{best}` ({means_of[best]:.1f} %) and `{second}`, {shown}"
-    return f"with {count} phones `{best}` ({means_of[best]:.1f} %) is ahead of `{second}`, the next, {shown}"
+    best, second, ahead = verdict(found, count)
+    mean = means(found, count)[best]
+    if not ahead.shown:
+        by = apart(ahead, "points")
+        return f"with {count} phones no difference is shown between `{best}` ({mean:.1f} %) and `{second}`, {by}"
+    return f"with {count} phones `{best}` ({mean:.1f} %) is ahead of `{second}`, the next, by {apart(ahead, 'points')}"
 
 
 def figure(figures: Mapping[str, Measured]) -> dict[str, Any]:
-    data = []
-    for panel, found in enumerate(figures.values(), 1):
+    data, panels = [], dict[str, Any]()
+    for panel, (name, found) in enumerate(figures.items(), 1):
         for colour, policy in zip(COLOURS, POLICIES, strict=True):
             counts = sorted(count for count, of in found if of == policy)
-            of_count = [estimate(found[count, policy]) for count in counts]
-            half = [(e.interval.high - e.mean) if e.interval else 0.0 for e in of_count]
-            data.append(
-                {
-                    "name": policy,
-                    "legendgroup": policy,
-                    "showlegend": panel == 1,
-                    "mode": "lines+markers",
-                    "line": {"color": colour},
-                    "x": counts,
-                    "y": [e.mean for e in of_count],
-                    "error_y": {"type": "data", "array": half, "thickness": 1, "width": 3},
-                    "xaxis": f"x{panel}",
-                    "yaxis": f"y{panel}",
-                }
-            )
-    panels: dict[str, Any] = {}
-    for panel, name in enumerate(figures, 1):
-        left = (panel - 1) * 0.54
-        panels[f"xaxis{panel}"] = axis(
-            "phones that want another model at once", domain=[left, left + 0.46], anchor=f"y{panel}"
-        )
+            data.append(with_intervals(policy, colour, panel, counts, [estimate(found[n, policy]) for n in counts]))
+        domain = [0.54 * (panel - 1), 0.54 * (panel - 1) + 0.46]
+        panels[f"xaxis{panel}"] = axis("phones that want another model at once", domain=domain, anchor=f"y{panel}")
         panels[f"yaxis{panel}"] = axis(TITLES[name], anchor=f"x{panel}", rangemode="tozero")
     return {"data": data, "layout": layout("Slicing policies as load grows: mean and 95 % interval", **panels)}
-
-
-def _show(values: Sequence[float]) -> str:
-    found = estimate(values)
-    return f"{found.mean:.1f}" + (f" ± {found.interval.high - found.mean:.1f}" if found.interval else "")
 
 
 STUDY = Study(FOLDER, points(), SEEDS, partial(sweep.cases, FOLDER / "scenario.yaml", ()), answer)
