@@ -44,6 +44,11 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title}, **lines, **more}
 
 
+def heading(text: str, left: float) -> dict[str, Any]:
+    """An annotation over a panel, whose left edge is at this share of the figure's width."""
+    return {"text": text, "x": left, "xanchor": "left", "y": 1.07, "xref": "paper", "yref": "paper", "showarrow": False}
+
+
 def line(name: str, colour: str, panel: int, x: Sequence[float], y: Sequence[float], **more: Any) -> dict[str, Any]:
     """A line of the panel, 1, 2, …; a name is in the legend once."""
     where = {"xaxis": f"x{panel}", "yaxis": f"y{panel}", "legendgroup": name, "showlegend": panel == 1}

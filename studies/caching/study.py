@@ -11,7 +11,7 @@ import polars as pl
 from insitu.study.cases import Case
 from insitu.study.design import Point
 from insitu.study.statistics import difference, estimate
-from studies.drawing import COLOURS, axis, layout, with_intervals
+from studies.drawing import COLOURS, axis, heading, layout, with_intervals
 from studies.study import Answer, Study, apart, shown
 
 FOLDER = Path(__file__).parent
@@ -170,8 +170,7 @@ def figure(*figures: tuple[str, Measured]) -> dict[str, Any]:
         up = {"domain": [max(0.0, top - high + 0.12), top], "anchor": f"x{panel}", "rangemode": "tozero"}
         panels |= {f"xaxis{panel}": axis(name, **across), f"yaxis{panel}": axis("" if column else title, **up)}
         if row == 0:
-            where = {"x": left, "xanchor": "left", "y": 1.05, "xref": "paper", "yref": "paper", "showarrow": False}
-            notes.append({"text": f"skew {skew:g}", **where})
+            notes.append(heading(f"skew {skew:g}", left))
     made = layout("Where the town's storage is: mean and 95 % interval", annotations=notes, **panels)
     return {"data": data, "layout": made | {"legend": {"orientation": "h", "y": -0.12, "x": 0}}}
 

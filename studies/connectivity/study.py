@@ -9,7 +9,7 @@ import numpy as np
 
 from insitu.study import sweep
 from insitu.study.design import Point
-from studies.drawing import COLOURS, axis, layout, line
+from studies.drawing import COLOURS, axis, heading, layout, line
 from studies.study import Answer, Study
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def answer(table: "pl.DataFrame", _: Path) -> Answer:
     head = ["size", "devices", *(f"within {s:g} s" for s in DEADLINES_S)]
     pairs = dict.fromkeys((mb, count) for mb, count, _ in found.of)
     rows = [[f"{mb:g} MB", str(n), *(_show(found.of[mb, n, s]) for s in DEADLINES_S)] for mb, n in pairs]
-    alt = "The rate of a cell's radio against the size of the model, for three deadlines and three numbers of devices"
+    alt = "The rate of a cell's radio against the size of the model, for three deadlines and two numbers of devices"
     return Answer(sentences(found), head, rows, figure(found), alt, (1000, 460))
 
 
@@ -140,7 +140,8 @@ def _span(values: Sequence[float]) -> str:
 
 
 def figure(found: Needs) -> dict[str, Any]:
-    data: list[dict[str, Any]] = []
+    """A panel for each deadline."""
+    data, panels, notes = list[dict[str, Any]](), dict[str, Any](), []
     for panel, deadline in enumerate(DEADLINES_S, 1):
         for colour, count in zip(COLOURS, COUNTS, strict=False):
             data.append(line(f"{count} device{'s' * (count > 1)}", colour, panel, *found.line(count, deadline)))
@@ -148,34 +149,14 @@ def figure(found: Needs) -> dict[str, Any]:
             rows = [row for row in ROWS if row.latency_s == deadline and (row.mbps is not None) == given]
             if rows:
                 data.append(_marks(rows, given, panel))
-    each = {"type": "log", "range": [0.2, 2.9], "dtick": 1}
-    panels = {
-        f"xaxis{n}": axis(
-            "size of the model, MB", domain=[(n - 1) * 0.34, (n - 1) * 0.34 + 0.32], anchor=f"y{n}", **each
-        )
-        for n in range(1, len(DEADLINES_S) + 1)
-    }
-    heights = {"type": "log", "range": [1, 4.6], "dtick": 1}
-    panels |= {
-        f"yaxis{n}": axis(
-            "rate of the cell's radio, Mbit/s" if n == 1 else "", anchor=f"x{n}", showticklabels=n == 1, **heights
-        )
-        for n in range(1, len(DEADLINES_S) + 1)
-    }
-    notes = [
-        {
-            "text": f"within {s:g} s",
-            "x": (n + 0.5) * 0.34 - 0.01,
-            "y": 1.06,
-            "xref": "paper",
-            "yref": "paper",
-            "showarrow": False,
-        }
-        for n, s in enumerate(DEADLINES_S)
-    ]
+        left, up = 0.34 * (panel - 1), "rate of the cell's radio, Mbit/s" if panel == 1 else ""
+        across = {"type": "log", "dtick": 1, "range": [0.2, 2.9], "domain": [left, left + 0.32], "anchor": f"y{panel}"}
+        heights = {"type": "log", "dtick": 1, "range": [1, 4.6], "showticklabels": panel == 1, "anchor": f"x{panel}"}
+        panels |= {f"xaxis{panel}": axis("size of the model, MB", **across), f"yaxis{panel}": axis(up, **heights)}
+        notes.append(heading(f"within {deadline:g} s", left))
     return {
         "data": data,
-        "layout": layout("Rate needed until the last device has its model", annotations=notes, **panels),
+        "layout": layout("The rate by which the last device has its model", annotations=notes, **panels),
     }
 
 
