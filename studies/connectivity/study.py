@@ -151,7 +151,7 @@ def figure(found: Needs) -> dict[str, Any]:
                 data.append(_marks(rows, given, panel))
         left, up = 0.34 * (panel - 1), "rate of the cell's radio, Mbit/s" if panel == 1 else ""
         across = {"type": "log", "dtick": 1, "range": [0.2, 2.9], "domain": [left, left + 0.32], "anchor": f"y{panel}"}
-        heights = {"type": "log", "dtick": 1, "range": [1, 4.6], "showticklabels": panel == 1, "anchor": f"x{panel}"}
+        heights = {"type": "log", "dtick": 1, "range": [0.7, 4.6], "showticklabels": panel == 1, "anchor": f"x{panel}"}
         panels |= {f"xaxis{panel}": axis("size of the model, MB", **across), f"yaxis{panel}": axis(up, **heights)}
         notes.append(heading(f"within {deadline:g} s", left))
     return {
@@ -171,14 +171,14 @@ def _marks(rows: Sequence[Row], given: bool, panel: int) -> dict[str, Any]:
         [row.mbps or row.bare_mbps for row in rows],
         mode="markers+text",
         text=[str(row.number) for row in rows],
-        textposition=["bottom right" if row.number % 2 else "top left" for row in rows],
+        textposition=["top left" if place % 2 else "bottom right" for place in range(len(rows))],
         marker={"symbol": "diamond" if given else "diamond-open", "size": 9, "color": COLOURS[3]},
         showlegend=rows[0].latency_s == 1,
     )
 
 
 def _show(mbps: float | None) -> str:
-    return "–" if mbps is None else f"{mbps:.4g}"
+    return "–" if mbps is None else f"{mbps:.4g}" if mbps < 1000 else f"{mbps:.0f}"
 
 
 STUDY = Study(FOLDER, points(), 1, partial(sweep.cases, FOLDER / "scenario.yaml", ()), answer)
