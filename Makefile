@@ -4,7 +4,7 @@ APT := mininet openvswitch-switch iproute2 iputils-ping psmisc iptables vlan eth
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 STAMP := .venv/set-up-$(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
 
-.PHONY: demo test lint setup ryu benchmark record fidelity library-table
+.PHONY: demo test lint setup ryu benchmark record fidelity library-table studies
 
 demo: setup
 	.venv/bin/insitu vm build
@@ -30,6 +30,15 @@ benchmark: setup
 fidelity: setup
 	.venv/bin/insitu vm build
 	.venv/bin/python -m benchmarks.fidelity
+
+# The studies that ship, studies/*/README.md: all of them, or one, as in `make study-slicing`
+studies: setup
+	.venv/bin/insitu vm build
+	.venv/bin/python -m studies
+
+study-%: setup
+	.venv/bin/insitu vm build
+	.venv/bin/python -m studies $*
 
 # docs/library.md: the models that ship beside separately quantised ones and NNCodec
 library-table: setup

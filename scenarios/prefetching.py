@@ -17,7 +17,8 @@ def prefetches(
     """At a device's gNB, each model that begins to fit it, a lead before: what pulling it takes, and a margin.
 
     `share` is what is guaranteed of the links to what libraries pull, and `sizes` are the models' bytes, where known. The
-    policy "situations" knows from the plan what will fit whom; "none" pulls nothing ahead.
+    policy "situations" knows from the plan what will fit whom; "none" pulls nothing ahead. Of a payload a device keeps nothing, so
+    each time that it is asked for counts.
     """
     if scenario.policies.prefetch == "none":
         return []
@@ -26,9 +27,10 @@ def prefetches(
         (need.time_ns, attachment.gnb, need.model)
         for device in devices
         for before, need in zip([device.application, *(n.model for n in device.needs)], device.needs, strict=False)
-        if need.model != before
+        if need.model != before or need.model in scenario.payloads
         for attachment in [max((a for a in device.attachments if a.time_ns <= need.time_ns), key=lambda a: a.time_ns)]
     }
+    sizes = dict(sizes) | {name: payload.size for name, payload in scenario.payloads.items()}
     leads = {(gnb, model): lead(scenario, *cells[gnb], share, sizes.get(model, 0)) for _, gnb, model in wanted}
     planned = {(max(0, time - leads[gnb, model]), f"{gnb}-edge", model) for time, gnb, model in wanted}
     return [p.Prefetch(time_ns=time, library=library, model=model) for time, library, model in sorted(planned)]

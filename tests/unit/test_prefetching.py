@@ -48,6 +48,18 @@ def test_the_lead_is_what_pulling_takes_and_a_margin() -> None:
     assert without.time_ns - with_size.time_ns == 8 * 10**9 * SECOND // 10**10
 
 
+def test_a_payload_is_pulled_ahead_each_time_that_it_is_asked_for() -> None:
+    """A device that has one as its application starts without it, and keeps nothing."""
+    entries = plan_of(
+        payloads={"vgg": {"size": "100 MB"}},
+        devices=[{"name": "phone", "at": "quad", "application": "vgg"}],
+        situations=[{"time": "20 s..40 s", "model": "vgg"}, {"time": "40 s..", "model": "vgg"}],
+    ).prefetches
+    lead = MARGIN + ROUND_TRIPS * 22 * MS + 80 * MS  # 100 MB at 10 Gbit/s
+    assert [(entry.library, entry.model) for entry in entries] == [("quad-edge", "vgg")] * 2
+    assert [entry.time_ns for entry in entries] == [20 * SECOND - lead, 40 * SECOND - lead]
+
+
 def test_only_what_is_guaranteed_to_the_libraries_slice_is_counted_on() -> None:
     slices = [{"name": "models", "guarantee": "25 %"}, {"name": "default"}]
     devices = [{"name": "shuttle", "at": "quad", "slice": "models", "route": {"20 s": "tunnel"}}]
