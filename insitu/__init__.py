@@ -9,9 +9,9 @@ Nothing is imported before it is used: the programs in the guest import this pac
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from insitu.api import InsituError, Run, load, run
+    from insitu.api import InsituError, Run, compare, load, repeat, run, sweep
 
-__all__ = ["InsituError", "Run", "load", "run"]
+__all__ = ["InsituError", "Run", "compare", "load", "repeat", "run", "sweep"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
-"""The Python API: `insitu.run` and `insitu.load` give a `Run`; what goes wrong is an `InsituError`, with the command's words."""
+"""The Python API: the commands as functions. What goes wrong is an `InsituError`, with the command's words."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +13,7 @@ from insitu.native.probe import UnfitHost
 from insitu.own_library import BrokenLibrary
 from insitu.provenance import Provenance
 from insitu.ryu_environment import NoRyu
+from insitu.study.errors import StudyFailed, WrongStudy
 from insitu.summary import Summary
 from insitu.vm.failure import MachineError
 from insitu.vm.source import KernelError
@@ -22,6 +23,8 @@ from scenarios.load import ScenarioError
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from insitu.study.making import Compared, Repeated, Swept
 
 Clock = Literal["virtual", "real"]
 Where = Literal["vm", "host"]
@@ -102,6 +105,71 @@ def load(folder: str | Path) -> Run:
             raise experiment.NoRun(f"{folder}: this is no whole run: {error}") from None
 
 
+def repeat(
+    file: str | Path,
+    n: int = 10,
+    *,
+    seed: int = 0,
+    set: Mapping[str, Any] | None = None,
+    within: float | None = None,
+    most: int = 100,
+    figures: Sequence[str] = (),
+    out: str | Path | None = None,
+) -> "Repeated":
+    """Runs a scenario's file with `n` seeds, on all cores, as `insitu repeat` does; `within` is a share. Raises InsituError."""
+    with errors():
+        from insitu.study import making
+        from insitu.study.cases import Case
+
+        case = Case(Path(file), tuple(settings(set or {})), seed)
+        return making.repeat(case, n, within, most, figures, Path(out) if out else None)
+
+
+def compare(
+    *sides: str | Path,
+    versus: Sequence[str] = (),
+    set: Mapping[str, Any] | None = None,
+    n: int = 20,
+    seed: int = 0,
+    figures: Sequence[str] = (),
+    out: str | Path | None = None,
+) -> "Compared":
+    """Every further side beside the first, as `insitu compare` does: `compare("campus.yaml", versus=["policies.slicing=joint"])`.
+
+    Raises InsituError.
+    """
+    with errors():
+        from insitu.study import asked, making
+
+        wanted = asked.parse([str(side) for side in sides], settings(set or {}), versus)
+        return making.compare(wanted, n, seed, figures, Path(out) if out else None)
+
+
+def sweep(
+    file: str | Path,
+    *,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    points: Sequence[Mapping[str, Any]] = (),
+    latin: Mapping[str, str] | None = None,
+    n: int = 0,
+    seeds: int = 5,
+    set: Mapping[str, Any] | None = None,
+    scheduler: str | None = None,
+    out: str | Path | None = None,
+) -> "Swept":
+    """A scenario's file at many points, as `insitu sweep` does: every value of `grid`, each with every one of `points`, each with
+    `n` points that are drawn from the ranges of `latin`, {"requests.deadline": "50 ms..500 ms"}. Raises InsituError.
+    """
+    with errors():
+        from insitu.study import making
+        from insitu.study.design import combinations, range_of
+
+        axes = [(key, [_text(value) for value in values]) for key, values in (grid or {}).items()]
+        rows = [{key: _text(value) for key, value in point.items()} for point in points]
+        chosen = combinations(axes, rows, [range_of(f"{key}={text}") for key, text in (latin or {}).items()], n)
+        return making.sweep(Path(file), settings(set or {}), chosen, seeds, scheduler, Path(out) if out else None)
+
+
 def clock_of(clock: Clock | None, on: Where) -> Clock:
     """The clock of a run, where none is asked for too. Raises InsituError."""
     if on == "host" and clock == "virtual":
@@ -116,8 +184,13 @@ def settings(values: Mapping[str, Any], under: str = "") -> list[str]:
         if isinstance(value, Mapping) and value:
             found += settings(value, f"{under}{key}.")
         else:
-            found.append(f"{under}{key}={value if isinstance(value, str) else json.dumps(value)}")
+            found.append(f"{under}{key}={_text(value)}")
     return found
+
+
+def _text(value: Any) -> str:
+    """As it is written in YAML; texts are YAML already."""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 @contextmanager
@@ -125,7 +198,15 @@ def errors() -> Iterator[None]:
     """Turns whatever a run can raise into an InsituError."""
     try:
         yield
-    except (ScenarioError, NoRyu, UnfitHost, BrokenLibrary, experiment.FolderTaken, experiment.NoRun) as error:
+    except (
+        ScenarioError,
+        NoRyu,
+        UnfitHost,
+        BrokenLibrary,
+        experiment.FolderTaken,
+        experiment.NoRun,
+        WrongStudy,
+    ) as error:
         raise InsituError(str(error), 2) from error
-    except (experiment.RunFailed, MachineError, KernelError, OSError) as error:
+    except (experiment.RunFailed, MachineError, KernelError, StudyFailed, OSError) as error:
         raise InsituError(str(error), 3) from error

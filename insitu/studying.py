@@ -1,13 +1,9 @@
 """The commands that make many runs, or look at them."""
 
-import difflib
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,8 +11,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from insitu.study.repeat import CarryOut
-    from scenarios.plan import Plan
+    pass
 
 _DIFFERS, _INPUT, _FAILED, _INTERRUPTED = 1, 2, 3, 130
 _ENDED_BY_SIGNAL = (129, 143)  # SIGHUP, SIGTERM
@@ -78,25 +73,13 @@ def repeat(
         _make_again(made, out, as_json)
     if file is None:
         _fail(_INPUT, "insitu repeat: give a scenario FILE, or --from RUN")
-    from insitu.report import repetition_page
+    from insitu.study import making, tables
     from insitu.study import repeat as repeating
-    from insitu.study import tables
-    from insitu.study.cases import Case, prepare
-    from insitu.study.folder import write_whole
-    from insitu.study.sweep import Sweep, write_table
+    from insitu.study.cases import Case
 
     with _one_line_errors():
-        case = Case(file, tuple(settings), seed)
-        prepared = prepare([case])[0].prepared
-        _require_figures(figures, prepared.plan)
-        name, of_interest = prepared.plan.scenario, figures or repeating.OF_INTEREST
-        study = {"study": "repeat", "scenario": sha256(prepared.scenario).hexdigest(), "settings": settings}
-        with _study(name, study, out, as_json) as (folder, carry_out):
-            goal = None if within is None else repeating.Goal(within, max(most, n))
-            found = repeating.repeat(case, n, carry_out, len(os.sched_getaffinity(0)), of_interest, goal)
-            width = within or repeating.WITHIN
-            write_table(Sweep(name, [{}], len(found.outcomes), found.outcomes), folder)
-            write_whole(folder / "report.html", repetition_page.render(name, case, found, of_interest, width).encode())
+        made_now = making.repeat(Case(file, tuple(settings), seed), n, within, most, figures, out, as_json)
+    folder, name, found, of_interest, width = made_now
     if as_json:
         content = repeating.as_json(found, of_interest, width)
         click.echo(json.dumps({"scenario": name, "folder": str(folder), **content}))
@@ -141,21 +124,12 @@ def compare(
 
     Only the figures of --figure are decided: their intervals hold all at once with 95 %. The others are exploratory.
     """
-    from insitu.report import comparison_page
-    from insitu.study import asked, tables
+    from insitu.study import asked, making, tables
     from insitu.study import compare as comparing
-    from insitu.study.folder import write_whole
 
     with _one_line_errors():
-        checked = asked.check(asked.parse(sides, settings, versus), seed, n)
-        plan = checked.made[0].plan
-        _require_figures(figures, plan)
-        study = {"study": "compare", "sides": [one.name for one in checked.asked], "settings": settings}
-        with _study(plan.scenario, study, out, as_json) as (folder, carry_out):
-            found = asked.carry_out(checked, carry_out)
-            comparisons = comparing.compare(found, checked.names, figures)
-            content = comparison_page.render(plan.scenario, checked.made, found, comparisons, folder)
-            write_whole(folder / "report.html", content.encode())
+        wanted = asked.parse(sides, settings, versus)
+        folder, comparisons = made = making.compare(wanted, n, seed, figures, out, as_json)
     if as_json:
         click.echo(json.dumps({"folder": str(folder), "comparisons": comparing.as_json(comparisons)}))
         return
@@ -163,10 +137,7 @@ def compare(
         tables.show(tables.comparison(comparison))
         for line in comparison.notes:
             click.echo(f"note: {line}")
-    for comparison in comparisons:
-        for compared in comparison.decided:
-            click.echo(comparing.sentence(comparison, compared))
-    click.echo(comparing.method(comparisons))
+    click.echo("\n".join([*made.sentences, comparing.method(comparisons)]))
     click.echo(f"report: {folder / 'report.html'}")
 
 
@@ -210,27 +181,17 @@ def sweep(
 
     All points are checked before anything runs. Interrupted (Ctrl-C) and started again, it goes on where it stopped.
     """
+    from insitu.study import making
     from insitu.study import sweep as sweeping
-    from insitu.study.cases import prepare
-    from insitu.study.cluster import carry_out_prepared
     from insitu.study.design import combine
-    from insitu.study.folder import study_folder
-    from insitu.study.progress import StudyProgress
 
     if (points is None) != (not latin):
         _fail(_INPUT, "--latin needs -n POINTS, and -n needs --latin KEY=LOW..HIGH")
     if not (grid or listed or latin):
         _fail(_INPUT, "nothing to sweep over: give --grid, --list or --latin (insitu sweep --help has examples)")
-    with _one_line_errors(), StudyProgress(file.stem, as_json) as progress:
+    with _one_line_errors():
         chosen = combine(grid, _listed(listed) if listed else [], latin, points or 0)
-        cases = sweeping.cases(file, settings, chosen, seeds)
-        ready = prepare(cases)
-        name, content = ready[0].prepared.plan.scenario, sha256(ready[0].prepared.scenario).hexdigest()
-        study = {"study": "sweep", "scenario": content, "settings": settings, "points": chosen, "seeds": seeds}
-        with study_folder(f"{name}-sweep", study, out) as folder:
-            outcomes = carry_out_prepared(ready, folder, scheduler, progress)
-            swept = sweeping.collect(name, chosen, seeds, cases, outcomes)
-            sweeping.write(swept, folder)
+        folder, swept = making.sweep(file, settings, chosen, seeds, scheduler, out, as_json)
     if as_json:
         click.echo(json.dumps(sweeping.as_json(swept, folder)))
     else:
@@ -294,58 +255,23 @@ def _make_again(folder: Path, out: Path | None, as_json: bool) -> NoReturn:
 
 
 @contextmanager
-def _study(scenario: str, study: dict[str, Any], out: Path | None, quiet: bool) -> Iterator[tuple[Path, "CarryOut"]]:
-    """A study's folder, and what carries out cases into it. Raises FolderInUse."""
-    from insitu.study.cluster import carry_out
-    from insitu.study.folder import study_folder
-    from insitu.study.progress import StudyProgress
-
-    with (
-        study_folder(f"{scenario}-{study['study']}", study, out) as folder,
-        StudyProgress(scenario, quiet) as progress,
-    ):
-        yield folder, partial(carry_out, folder=folder, progress=progress)
-
-
-@contextmanager
 def _one_line_errors() -> Iterator[None]:
     """Exit codes: 2 the input is wrong, 3 a run or what it needs failed, 130 Ctrl-C or another signal that ends us."""
-    from insitu.own_library import BrokenLibrary
-    from insitu.ryu_environment import NoRyu
-    from insitu.study.asked import StudyFailed
-    from insitu.study.cluster import ClusterError
-    from insitu.study.design import DesignError
-    from insitu.study.folder import FolderInUse
-    from insitu.study.sides import Incomparable
+    from insitu import api
     from insitu.vm.process import cleaning_up_on_signals
-    from insitu.vm.source import KernelError
-    from scenarios.load import ScenarioError
 
     interrupted = "interrupted: what is done is kept, and the same command goes on from there"
     try:
-        with cleaning_up_on_signals():
+        with cleaning_up_on_signals(), api.errors():
             yield
-    except (ScenarioError, NoRyu, BrokenLibrary, DesignError, FolderInUse, Incomparable) as error:
-        _fail(_INPUT, str(error))
-    except (StudyFailed, ClusterError, KernelError, OSError) as error:
-        _fail(_FAILED, str(error))
+    except api.InsituError as error:
+        _fail(error.code, str(error))
     except KeyboardInterrupt:
         _fail(_INTERRUPTED, interrupted)
     except SystemExit as ended:
         if ended.code in _ENDED_BY_SIGNAL:
             _fail(_INTERRUPTED, interrupted)
         raise
-
-
-def _require_figures(names: Sequence[str], plan: "Plan") -> None:
-    """Every one of `names` is a figure of this plan's summary, or the command ends."""
-    from scenarios.figures import figures
-
-    known = figures([entry.name for entry in plan.slices], [link.name for link in plan.links])
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            _fail(_INPUT, f"--figure {name}: no such figure; write {near[0] if near else 'one of summary.json'}")
 
 
 def _fail(code: int, message: str) -> NoReturn:

@@ -8,8 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 from insitu.own_library import BrokenLibrary
-from insitu.study.cluster import ClusterError
-from insitu.study.folder import FolderInUse
+from insitu.study.errors import StudyFailed, WrongStudy
 from insitu.vm.process import cleaning_up_on_signals
 from insitu.vm.source import KernelError
 from scenarios.load import ScenarioError
@@ -41,10 +40,10 @@ def main(names: list[str]) -> int:
         with cleaning_up_on_signals():
             for name in names or NAMES:
                 make(name)
-    except (ScenarioError, BrokenLibrary, FolderInUse) as error:
+    except (ScenarioError, BrokenLibrary, WrongStudy) as error:
         print(error, file=sys.stderr)
         return INPUT
-    except (study.Unusable, drawing.NoDrawing, ClusterError, KernelError, OSError) as error:
+    except (study.Unusable, drawing.NoDrawing, StudyFailed, KernelError, OSError) as error:
         print(error, file=sys.stderr)
         return FAILED
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from insitu.study import sides
 from insitu.study.cases import Case, Outcome, prepare
+from insitu.study.errors import StudyFailed
 from insitu.study.repeat import CarryOut, why
 from insitu.study.sides import Incomparable, Made, Side
 
@@ -34,10 +35,6 @@ class Checked(NamedTuple):
     seeds: list[int]
     made: list[Made]  # how each side is made, with the first seed
     names: list[str]  # what the sides are called
-
-
-class StudyFailed(Exception):
-    """Some runs have no figures that can be used: a line each."""
 
 
 def parse(arguments: Sequence[str], settings: Sequence[str], versus: Sequence[str]) -> list[ToRun | There]:

@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from insitu import experiment
 from insitu.study.cases import FAILED, Case, Outcome, Ready, key_of, outcome_of, prepare
+from insitu.study.errors import StudyFailed
 from insitu.study.folder import pack, unpack
 from insitu.study.progress import StudyProgress
 from insitu.vm.kernel import find_or_build
@@ -38,7 +39,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that end a study
 _FIND_LIMIT_S = 10
 
 
-class ClusterError(Exception):
+class ClusterError(StudyFailed):
     """The scheduler or its workers cannot be used: one line."""
 
 

@@ -15,15 +15,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import SequenceNode
 
+from insitu.study.errors import WrongStudy
 from scenarios import quantity
 
 Point = dict[str, str]  # key -> value; a key that is not there is as the file has it
+Axis = tuple[str, Sequence[str]]  # a key, and its values
 
 _SEED = 0  # of the latin hypercube: the same command gives the same points
 _DIGITS = 4  # of a drawn value
 
 
-class DesignError(Exception):
+class DesignError(WrongStudy):
     """What is asked for is no design: one line."""
 
 
@@ -52,8 +54,11 @@ def combine(grid: Sequence[str], rows: Sequence[Point], latin: Sequence[str], po
 
     `grid` has KEY=VALUE,VALUE,…; `latin` KEY=LOW..HIGH, of which `points` are drawn. Raises DesignError.
     """
-    axes = [_axis(text) for text in grid]
-    ranges = [_range(text) for text in latin]
+    return combinations([_axis(text) for text in grid], rows, [range_of(text) for text in latin], points)
+
+
+def combinations(axes: Sequence[Axis], rows: Sequence[Point], ranges: Sequence[Range], points: int) -> list[Point]:
+    """As `combine`, of what its texts say. Raises DesignError."""
     _require_distinct([key for key, _ in axes], {key for row in rows for key in row}, [r.key for r in ranges])
     gridded: list[Sequence[Point]] = [[{key: value} for value in values] for key, values in axes]
     drawn = hypercube(ranges, points) if ranges else [{}]
@@ -117,7 +122,7 @@ def _axis(text: str) -> tuple[str, list[str]]:
     return key, found
 
 
-def _range(text: str) -> Range:
+def range_of(text: str) -> Range:
     """KEY=LOW..HIGH; a unit at HIGH alone holds for LOW too."""
     key, values = _key_and_values("--latin", text, "requests.deadline=50 ms..500 ms")
     low, dots, high = (part.strip() for part in values.partition(".."))

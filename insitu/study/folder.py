@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+from insitu.study.errors import WrongStudy
+
 _STUDY = "study.json"
 
 
-class FolderInUse(Exception):
+class FolderInUse(WrongStudy):
     """The folder is another study's, or none of a study: one line."""
 
 

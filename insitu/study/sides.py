@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from insitu import provenance
 from insitu.study.amounts import some
+from insitu.study.errors import WrongStudy
 from insitu.summary import Summary
 from insitu.verify import differences
 from scenarios import plan as plans
@@ -22,7 +23,7 @@ from scenarios.plan import Plan
 _FREE = ("policies", "expect")  # of a scenario's keys: what sides may differ in although nobody set it
 
 
-class Incomparable(Exception):
+class Incomparable(WrongStudy):
     """These cannot be compared: one line."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from builders import planned
 from hypothesis import given
 from hypothesis import strategies as st
+from runs_on_disk import made_run
 
 import insitu
 from insitu import api, experiment, provenance, table
@@ -17,6 +18,7 @@ from insitu.provenance import Source
 from insitu.summary import summarise
 from scenarios import records as r
 from scenarios.load import load
+from tests.conftest import PROJECT
 
 PLAN = planned()
 EVENTS = [
@@ -141,3 +143,26 @@ def test_settings_reach_the_scenario(tmp_path_factory: Any, count: int, slicing:
     scenario = load(file, api.settings(values))
     assert (scenario.devices[1].count, scenario.policies.slicing, scenario.capture) == (count, slicing, capture)
     assert scenario.settings == tuple(api.settings(values))
+
+
+def test_sets_of_runs_are_compared_as_by_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for side, late in (("a", 5), ("b", 3)):
+        for seed in range(8):
+            made_run(Path(side) / str(seed), seed, {"downloads.late": late + seed % 2})
+    compared = insitu.compare("a", "b")
+    assert compared.sentences == ["`b` is better than `a`: 2 fewer late downloads, 8 seeds"]
+    assert (compared.folder / "report.html").exists()
+    with pytest.raises(insitu.InsituError, match="no such figure; write downloads.late") as raised:
+        insitu.compare("a", "b", figures=["downloads.lat"])
+    assert raised.value.code == 2
+
+
+def test_a_sweep_s_points_are_those_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(insitu.InsituError, match="unknown") as raised:
+        insitu.sweep(PROJECT / "scenarios" / "hello.yaml", grid={"requests.deadline": ["1 s", "2 fortnights"]})
+    assert raised.value.code == 2
+    with pytest.raises(insitu.InsituError, match="policies.slicing"):
+        insitu.sweep("hello.yaml", grid={"policies.slicing": ["joint"]}, points=[{"policies.slicing": "none"}])
+    assert not list(tmp_path.iterdir())
