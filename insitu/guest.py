@@ -7,6 +7,7 @@ import asyncio
 import ctypes
 import gc
 import heapq
+import resource
 import sys
 import time
 from collections.abc import Callable
@@ -32,6 +33,7 @@ from topology import openvswitch
 from topology.net import Network
 
 SECOND = 1_000_000_000
+OPEN_FILES = 65_536  # of a process of the run: a thousand devices in one have several thousand sockets
 NUDGE_NS = 10_000_000
 CONNECTING_NS = 1_200_000_000  # Open vSwitch tries again after a second
 DRAIN_S = 60.0  # in which the processes end after the run; with a real clock one that is late catches up first
@@ -252,6 +254,8 @@ def _wake_on_time() -> None:
 
 def main() -> int:
     _wake_on_time()
+    # The soft limit stays for this process: Mininet's mnexec closes all files that could be open, one by one
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[0], OPEN_FILES))
     run = Run(Path(sys.argv[1]), Path(sys.argv[2]))
     try:
         run.execute()

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import select
 import signal
 import struct
@@ -69,6 +70,8 @@ def spawn(name: str, body: Callable[[Channel], None], log: Path) -> Service:
         with log.open("wb") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         body(Channel(child_ready, child_start))
         status = 0
     except BaseException:

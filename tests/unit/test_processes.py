@@ -1,6 +1,7 @@
 """The processes of a run: ready, started, ended; one that dies is noticed and one that hangs is killed."""
 
 import os
+import resource
 import signal
 import sys
 import time
@@ -157,3 +158,16 @@ def test_a_process_dies_when_the_one_that_should_start_it_is_gone(spawn: Spawn) 
     assert service.start_fd is not None
     os.close(service.start_fd)
     assert processes.finish([service], LIMIT_S) == {"a": 1}
+
+
+def test_a_process_may_open_as_many_files_as_the_system_lets_it(spawn: Spawn, tmp_path: Path) -> None:
+    """A thousand devices are one process; this process's own soft limit stays."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    told = tmp_path / "told"
+
+    def tell(channel: Channel) -> None:
+        told.write_text(str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
+
+    assert processes.finish([spawn("many", tell)], LIMIT_S) == {"many": 0}
+    assert told.read_text() == str(hard)
+    assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
