@@ -26,7 +26,7 @@ FORTY = (
     *SHORT, "--grid", "devices.phone.count=1,2", "--grid", "requests.deadline=50 ms,100 ms", "--seeds", "10"
 )  # fmt: skip
 DOCS = PROJECT / "docs" / "policies.md"
-LIMIT_S = 1800  # of wall time, for a machine that does much else: the whole takes two and a half minutes on two cores
+LIMIT_S = 1800  # of wall time: for a machine that does much else
 INSITU = (sys.executable, "-m", "insitu.cli")
 
 
