@@ -43,7 +43,17 @@ def network_section(run: Run, rows: pl.DataFrame) -> Markup:
     told = "Squares are libraries, circles switches, triangles cells. A link has the colour of its peak use, over "
     told += f"{run.plan.sample_interval_ns / 1e6:g} ms, of its rate; devices' own links are not sampled."
     picture = figure(traces, layout, told, max(300, min(1100, int(110 + 34 * -lowest))))
-    return section("Network", picture, fold("Links as a table", _table(run)))
+    return section("Network", picture, fold("Links as a table", _table(run)), note=_handovers(run))
+
+
+def _handovers(run: Run) -> str:
+    """What the summary says of them; nothing where there was none."""
+    figures = run.summary["handovers"]
+    if not figures["count"]:
+        return ""
+    took = figures["interruption_ms"]
+    length = "" if took["p50"] is None else f"; interruptions p50 {took['p50']:.4g} ms, max {took['max']:.4g} ms"
+    return f"{figures['count']:,} handovers, {figures['prepared']:,} of them prepared by the controller{length}."
 
 
 def _groups(plan: Plan) -> dict[tuple[str, str], list[str]]:

@@ -4,7 +4,8 @@
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const PAPER_WIDTH = 690; // CSS pixels between the margins of A4
-  const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  // Named one by one: among the default ones is one that uploads the figure
+  const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 
   const colour = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
   // "@blue" in a figure is --blue of style.css

@@ -17,7 +17,16 @@ from scenarios.plan import Plan
 
 SECOND = 1_000_000_000
 _STEPS = (1, 2, 5)
-_SUMMARY = ("verdict", "digest", "time_s", "downloads", "accuracy", "slices", "links")  # what a report needs of it
+_SUMMARY = (
+    "verdict",
+    "digest",
+    "time_s",
+    "downloads",
+    "accuracy",
+    "handovers",
+    "slices",
+    "links",
+)  # what a report needs of it
 
 
 class Run(NamedTuple):

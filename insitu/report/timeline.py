@@ -71,7 +71,7 @@ def _groups(rows: pl.DataFrame) -> Bars:
         f"a part runs {milliseconds(row['runnable'])}, end {milliseconds(row['end'])}"
         for name, row in zip(names, listed, strict=True)
     ]
-    told = f"All {rows.height:,} downloads from their requests on, by latency: each bar is the average of {size}."
+    told = f"All {rows.height:,} downloads by latency, those that never came last: each bar is the average of {size}."
     return Bars(times.with_columns(outcome=outcome), names, texts, told)
 
 

@@ -1,6 +1,7 @@
 """What links and slices carried over time, against their rates, guarantees and ceilings."""
 
 import math
+from collections import defaultdict
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -8,8 +9,8 @@ import polars as pl
 from markupsafe import Markup
 
 from insitu.report import marks
-from insitu.report.page import COLOURS, INK, SCALE, figure, grid, paragraph, section
-from insitu.report.reading import SECOND, Run, bin_ns
+from insitu.report.page import COLOURS, INK, SCALE, figure, fold, grid, paragraph, section, table
+from insitu.report.reading import SECOND, Run, bin_ns, group_of
 from scenarios.plan import Queue
 from scenarios.quantity import about
 
@@ -86,8 +87,28 @@ def use_section(run: Run) -> Markup:
             "guarantee, dotted its ceiling, thin the link's rate, each where what was carried comes near."
         ),
         grid(_closer(run, used, direction, width) for direction in shown[:_CLOSER]),
+        *_background(run),
         note=told,
     )
+
+
+def _background(run: Run) -> list[Markup]:
+    """Background traffic, a row for the flows between two groups."""
+    received = dict(run.of("received").select("flow", pl.struct("sent", "received")).iter_rows())
+    flows: dict[tuple[str, str, str], list[dict[str, int]]] = defaultdict(list)
+    slices = {entry.queue: entry.name for entry in run.plan.slices}
+    for flow in run.plan.flows:
+        if flow.name in received:
+            between = f"{group_of(flow.source)} → {group_of(flow.destination)}"
+            flows[between, slices[flow.queue], flow.transport].append(received[flow.name])
+    if not flows:
+        return []
+    rows = [
+        (between, name, transport, len(each), *(about(sum(flow[what] for flow in each), "size") for what in ("sent", "received")))
+        for (between, name, transport), each in flows.items()
+    ]  # fmt: skip
+    head = ["from and to", "slice", "transport", "flows", "sent", "received"]
+    return [fold("Background traffic", table(head, rows, "Background traffic: payload over the run"))]
 
 
 def _directions(run: Run) -> dict[tuple[str, str], Direction]:

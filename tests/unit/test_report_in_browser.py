@@ -54,6 +54,13 @@ def test_every_picture_is_drawn_and_nothing_is_asked_of_the_network(report: Read
     assert len(report.figures()) >= 9
 
 
+def test_no_button_sends_a_figure_anywhere(report: Reader) -> None:
+    buttons = report.page.evaluate(
+        "[...document.querySelectorAll('.modebar-btn')].map((button) => button.dataset.title)"
+    )
+    assert set(buttons) == {"Download plot as a PNG", "Zoom", "Pan", "Reset axes"}
+
+
 def test_the_figures_that_matter_are_those_of_the_summary(report: Reader, small: Path) -> None:
     summary, tiles = summary_of(small), report.tiles()
     downloads, models = summary["downloads"], summary["slices"]["models"]
