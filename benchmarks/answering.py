@@ -23,7 +23,7 @@ from edge_nodes.tiers.downloads import Downloads
 from edge_nodes.tiers.sessions import Grant, Northbound, Wish
 from edge_nodes.tiers.store import Published
 from insitu import experiment
-from scenarios import records
+from scenarios import recording
 from scenarios.load import load
 from scenarios.plan import Plan
 from scenarios.planner import decide
@@ -50,7 +50,7 @@ def serve(plan: Plan, published: Path, folder: Path, told: int) -> None:
         return web.Response()
 
     async def services() -> None:
-        recorder = records.Recorder(folder, "central")
+        recorder = recording.Recorder(folder, "central")
         store = Published(published, "central", recorder)
         tier = library.Tier("central", plan.models, store, (), http11.Client(open_socket), recorder)
         app = registry.application(tier)

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from time import process_time
 
@@ -19,7 +20,8 @@ import numpy as np
 
 from benchmarks.tables import Row, Table
 from edge_nodes.models import codec
-from edge_nodes.models.codec import Floats, Integers
+from edge_nodes.models.codec import Floats
+from edge_nodes.models.entropy import Integers
 from edge_nodes.models.manifest import Manifest, Piece, Variant
 from insitu import experiment
 
@@ -27,8 +29,8 @@ MODEL = "digits"
 ROUNDS = 7  # of a timing, of which the best counts
 ONE_SHOT, CONTAINED = 1.01, 1.03  # times one-shot coding, times the entropy
 WEIGHTS_PER_SECOND = 10e6
-Compressor = tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]
-COMPRESSORS: dict[str, Compressor] = {
+Codec = Callable[[bytes], bytes]
+COMPRESSORS: dict[str, tuple[Codec, Codec]] = {
     "deflate -9": (lambda content: zlib.compress(content, 9), zlib.decompress),
     "xz -9": (lambda content: lzma.compress(content, preset=9), lzma.decompress),
 }
@@ -47,7 +49,7 @@ class Model:
         self.count = sum(piece.size() for piece in self.nested)
 
     def step(self, level: int) -> float:
-        return self.manifest.step / 3 ** (level - 1)
+        return self.manifest.step / 3.0 ** (level - 1)
 
     def variant(self, level: int) -> Variant:
         """The whole network up to a level."""
@@ -143,10 +145,13 @@ def size_table(model: Model) -> Table:
 
 def speed_table(model: Model) -> Table:
     rows, finest = [], model.largest.bits
-    per_second = lambda seconds: f"{model.count / seconds / 1e6:.1f}"  # noqa: E731
+
+    def per_second(seconds: float) -> str:
+        return f"{model.count / seconds / 1e6:.1f}"
+
     for level in range(1, finest + 1):
-        encoding = best(lambda level=level: model.encoded(level, level))
-        decoding = best(lambda level=level: codec.tensors(model.manifest, model.variant(level), model.blocks))
+        encoding = best(partial(model.encoded, level, level))
+        decoding = best(partial(codec.tensors, model.manifest, model.variant(level), model.blocks))
         rows.append(
             Row(
                 (f"blocks, levels to {level}", per_second(encoding), per_second(decoding)),
@@ -157,9 +162,8 @@ def speed_table(model: Model) -> Table:
         contents = plain(model.codes(level))
         width = sum(map(len, contents)) // model.count
         for name, (compress, decompress) in COMPRESSORS.items():
-            compressed = [compress(content) for content in contents]
-            compressing = best(lambda c=compress, contents=contents: [c(content) for content in contents])
-            opening = best(lambda d=decompress, c=compressed, w=width: [floats(d(part), w) for part in c])
+            compressing = best(partial(compressed, compress, contents))
+            opening = best(partial(opened, decompress, compressed(compress, contents), width))
             rows.append(Row((f"{name}, codes of level {level}", per_second(compressing), per_second(opening))))
         if shutil.which("zstd"):
             _, *rates = zstd(contents)
@@ -170,6 +174,14 @@ def speed_table(model: Model) -> Table:
         f"to float32 weights (zstd, by its own measurement: to integers). Limit: {WEIGHTS_PER_SECOND / 1e6:.0f} decoded."
     )
     return Table("Speed of blocks", note, ("what", "encoded", "decoded"), rows, wall=True)
+
+
+def compressed(compress: Codec, contents: list[bytes]) -> list[bytes]:
+    return [compress(content) for content in contents]
+
+
+def opened(decompress: Codec, contents: list[bytes], width: int) -> list[Floats]:
+    return [floats(decompress(content), width) for content in contents]
 
 
 def floats(content: bytes, width: int) -> Floats:

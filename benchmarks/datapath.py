@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,12 +77,12 @@ class Profile:
         text = subprocess.run(
             [*report, "--comms", "linux,[uml-userspace]"], capture_output=True, text=True, check=False
         ).stdout
-        shares: Counter[str] = Counter()
+        shares: defaultdict[str, float] = defaultdict(float)
         for line in text.splitlines():
             if found := re.match(r"\s*([\d.]+)%\s+(.+?)\s+\[([.k])\]\s+(\S+)", line):
                 shares[_part(found[2], found[3], found[4])] += float(found[1])
         total = sum(shares.values())
-        yield from ((100 * share / total, part) for part, share in shares.most_common())
+        yield from ((100 * share / total, part) for part, share in sorted(shares.items(), key=lambda item: -item[1]))
 
 
 def _part(file: str, level: str, symbol: str) -> str:

@@ -4,7 +4,6 @@ docs/delivery.md.
 Both over the same links, with the same deadline: devices that need another model at one moment, each behind a link of its own.
 """
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -12,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.guests import MEMORY_MB, PROGRAMS
+from benchmarks import guests
 from benchmarks.network import SEED
 from benchmarks.runs import PROJECT, Played, play
 from benchmarks.tables import Row, Table
 from edge_nodes.models.manifest import Manifest
 from insitu import experiment
-from insitu.vm import machine
 from insitu.vm.kernel import find_or_build
 from scenarios import plan as plans
 from scenarios import records
@@ -70,21 +68,9 @@ def group(rate: int, loss: float) -> str:
 def plain(file: Path, size: int) -> dict[str, float]:
     """Seconds that a plain download of `size` bytes takes each device of a scenario's file, loading included."""
     plan = decide(load(file), SEED, experiment.published_models(experiment.model_library(print)))
-    with tempfile.TemporaryDirectory(prefix="insitu-plain-") as folder:
-        out = Path(folder)
-        (out / "plan.json").write_bytes(plans.canonical(plan))
-        (out / "file").write_bytes(np.random.Generator(np.random.PCG64(SEED)).bytes(size))
-        status = machine.run(
-            machine.Machine(find_or_build(print), SEED, "virtual", MEMORY_MB),
-            [sys.executable, str(PROGRAMS[0] / "plain.py"), str(DEVICES)],
-            out,
-            wall_limit_s=1200.0,
-            cwd=PROJECT,
-            env={"PYTHONPATH": ":".join(map(str, (PROJECT, *PROGRAMS)))},
-        )
-        if status:
-            raise RuntimeError((out / "logs" / "command.log").read_text()[-3000:])
-        took: dict[str, int] = json.loads((out / "result.json").read_text())
+    content = np.random.Generator(np.random.PCG64(SEED)).bytes(size)
+    files = {"plan.json": plans.canonical(plan), "file": content}
+    took: dict[str, int] = guests.result(find_or_build(print), [guests.PROGRAMS / "plain.py", DEVICES], files)
     loading = size / DEVICE_CLASSES["phone"].load_bytes_per_s
     return {host: ns / 1e9 + loading for host, ns in took.items()}
 

@@ -3,22 +3,15 @@
 `python -m benchmarks.failures` prints a table in Markdown. Times are virtual, so every run gives the same.
 """
 
-import json
-import os
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from benchmarks.network import SEED, plan_of
+from benchmarks import guests
+from benchmarks.network import plan_of
 from benchmarks.tables import Row, Table
-from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
 from scenarios import plan as plans
 
-PROJECT = Path(__file__).resolve().parent.parent
-PROGRAMS = PROJECT / "tests" / "guest" / "programs"
-WALL_LIMIT_S = 300.0
 MOST_MS = 50.0
 DOWN_MS = 500.0
 TREE = """
@@ -33,28 +26,15 @@ slices: [{name: gold, guarantee: 50 %, profiles: [one]}, {name: default}]
 profiles: [{name: one, down: 1 Mbit/s, up: 80 kbit/s}]
 devices: [{name: phone, at: quad, slice: gold}]
 """
-SECOND_WAY = "  links: [{from: quad, to: east, rate: 1 Gbit/s, delay: 8 ms}]\n"
+MESH = TREE.replace("slices:", "  links: [{from: quad, to: east, rate: 1 Gbit/s, delay: 8 ms}]\nslices:", 1)
 WHAT = {"link": "link west-link", "switch": "switch west", "controller": "controller killed"}
 
 
 def measured(kernel: Kernel, scenario: str) -> dict[str, Any]:
     """Of each fault the stream's gaps (ms since the fault, ms long), and datagrams lost. Raises RuntimeError, MachineError."""
-    with tempfile.TemporaryDirectory(prefix="insitu-failures-") as folder:
-        out = Path(folder)
-        plan = plan_of(scenario)
-        (out / "plan.json").write_bytes(plans.canonical(plan))
-        status = machine.run(
-            machine.Machine(kernel, SEED, "virtual", plan.machine.memory_mb),
-            [sys.executable, str(PROGRAMS / "failures.py")],
-            out,
-            wall_limit_s=WALL_LIMIT_S,
-            cwd=PROJECT,
-            env={"PYTHONPATH": os.pathsep.join(map(str, (PROJECT, PROGRAMS)))},
-        )
-        if status:
-            raise RuntimeError((out / "logs" / "command.log").read_text()[-3000:])
-        faults: dict[str, Any] = json.loads((out / "result.json").read_text())["faults"]
-        return faults
+    command, plan = [guests.TESTS_PROGRAMS / "failures.py"], plans.canonical(plan_of(scenario))
+    faults: dict[str, Any] = guests.result(kernel, command, {"plan.json": plan})["faults"]
+    return faults
 
 
 def rows(way: str, faults: dict[str, Any], has_limit: bool) -> list[Row]:
@@ -72,14 +52,13 @@ def rows(way: str, faults: dict[str, Any], has_limit: bool) -> list[Row]:
 
 def main() -> int:
     kernel = find_or_build(lambda line: print(line, file=sys.stderr))
-    with_another = TREE.replace("slices:", SECOND_WAY + "slices:", 1)
     table = Table(
         "Faults",
         f"A datagram each millisecond from `central` to `phone`, 13 ms away by `west`, 20 ms by `east`; each fault lasts "
         f"{DOWN_MS:.0f} ms. Interrupted: the longest time between two arrivals, under {MOST_MS:.0f} ms where there is "
         "another way. Gaps: those when something fails and those when it comes back.",
         ("fault", "another way", "interrupted, ms", "lost", "gaps"),
-        [*rows("yes", measured(kernel, with_another), True), *rows("no", measured(kernel, TREE), False)],
+        [*rows("yes", measured(kernel, MESH), True), *rows("no", measured(kernel, TREE), False)],
     )
     print(table.markdown())
     return int(table.misses > 0)

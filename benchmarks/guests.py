@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,8 @@ from insitu.vm.kernel import Kernel
 from scenarios import plan as plans
 
 PROJECT = Path(__file__).resolve().parent.parent
-PROGRAMS = (PROJECT / "benchmarks" / "guest", PROJECT / "tests" / "guest" / "programs")
+PROGRAMS = PROJECT / "benchmarks" / "guest"
+TESTS_PROGRAMS = PROJECT / "tests" / "guest" / "programs"
 WALL_LIMIT_S = 1200.0
 MEMORY_MB = 4096
 
@@ -34,26 +35,38 @@ class Order:
 
 def run(kernel: Kernel, order: Order) -> list[Any]:
     """The answers to an order's steps. Raises MachineError, and RuntimeError with the program's last words."""
-    with tempfile.TemporaryDirectory(prefix="insitu-fidelity-") as folder:
+    wish = {"steps": order.steps} | ({"stock": order.stock} if order.scenario is None else {})
+    files = {"order.json": json.dumps(wish).encode()}
+    if order.scenario is not None:
+        files["plan.json"] = plans.canonical(plan_of(order.scenario))
+    try:
+        answers: list[Any] = result(kernel, [PROGRAMS / order.program], files)["results"]
+    except RuntimeError as error:
+        raise RuntimeError(f"{order.name}: {error}") from None
+    return answers
+
+
+def result(kernel: Kernel, command: Sequence[object], files: Mapping[str, bytes]) -> dict[str, Any]:
+    """What a program writes to result.json in a guest; `command` is its file and arguments, `files` are in its folder.
+
+    Raises MachineError, and RuntimeError with the program's last words.
+    """
+    with tempfile.TemporaryDirectory(prefix="insitu-measuring-") as folder:
         out = Path(folder)
-        wish: dict[str, Any] = {"steps": order.steps}
-        if order.scenario is None:
-            wish["stock"] = order.stock
-        else:
-            (out / "plan.json").write_bytes(plans.canonical(plan_of(order.scenario)))
-        (out / "order.json").write_text(json.dumps(wish))
+        for name, content in files.items():
+            (out / name).write_bytes(content)
         status = machine.run(
             machine.Machine(kernel, SEED, "virtual", MEMORY_MB),
-            [sys.executable, str(PROGRAMS[0] / order.program)],
+            [sys.executable, *map(str, command)],
             out,
             wall_limit_s=WALL_LIMIT_S,
             cwd=PROJECT,
-            env={"PYTHONPATH": os.pathsep.join(map(str, (PROJECT, *PROGRAMS)))},
+            env={"PYTHONPATH": os.pathsep.join(map(str, (PROJECT, PROGRAMS, TESTS_PROGRAMS)))},
         )
         if status:
-            raise RuntimeError(f"{order.name}: {(out / 'logs' / 'command.log').read_text()[-3000:]}")
-        answers: list[Any] = json.loads((out / "result.json").read_text())["results"]
-        return answers
+            raise RuntimeError((out / "logs" / "command.log").read_text()[-3000:])
+        written: dict[str, Any] = json.loads((out / "result.json").read_text())
+        return written
 
 
 def run_all(kernel: Kernel, orders: Sequence[Order], say: Callable[[str], None]) -> list[list[Any]]:

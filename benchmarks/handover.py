@@ -1,21 +1,16 @@
 """`python -m benchmarks.handover`: how long a handover interrupts a UDP stream and a TCP transfer, by the delay of the radio."""
 
-import json
 import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from benchmarks.guests import MEMORY_MB, PROGRAMS, PROJECT, SEED
+from benchmarks import guests
 from benchmarks.network import plan_of
 from benchmarks.tables import Row, Table
-from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
 from scenarios import plan as plans
 
 RADIO_MS = (1, 4, 10, 20)
 TARGET_MS = 20.0  # beside the radio's delay
-WALL_LIMIT_S = 300.0
 SCENARIO = """
 name: interruptions
 duration: 20 s
@@ -41,21 +36,10 @@ NOTE = (
 
 def measured(kernel: Kernel, radio_ms: int) -> list[dict[str, Any]]:
     """Raises MachineError, and RuntimeError with the program's last words."""
-    with tempfile.TemporaryDirectory(prefix="insitu-handover-") as folder:
-        out = Path(folder)
-        (out / "plan.json").write_bytes(plans.canonical(plan_of(SCENARIO.replace("DELAY", str(radio_ms)))))
-        status = machine.run(
-            machine.Machine(kernel, SEED, "virtual", MEMORY_MB),
-            [sys.executable, str(PROGRAMS[0] / "interruptions.py")],
-            out,
-            wall_limit_s=WALL_LIMIT_S,
-            cwd=PROJECT,
-            env={"PYTHONPATH": ":".join(map(str, (PROJECT, *PROGRAMS)))},
-        )
-        if status:
-            raise RuntimeError((out / "logs" / "command.log").read_text()[-3000:])
-        rows: list[dict[str, Any]] = json.loads((out / "result.json").read_text())["rows"]
-        return rows
+    plan = plans.canonical(plan_of(SCENARIO.replace("DELAY", str(radio_ms))))
+    command = [guests.PROGRAMS / "interruptions.py"]
+    rows: list[dict[str, Any]] = guests.result(kernel, command, {"plan.json": plan})["rows"]
+    return rows
 
 
 def row(radio_ms: int, found: dict[str, Any]) -> Row:

@@ -8,6 +8,7 @@ import json
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -39,7 +40,8 @@ def main(tensors: Path, out: Path) -> None:
             return_bitstream=True,
         )
         decoded = nnc.decompress(stream)
-        np.savez(out / f"{qp}.npz", **{name: np.asarray(decoded[name]).reshape(values[name].shape) for name in values})
+        arrays: dict[str, Any] = {name: np.asarray(decoded[name]).reshape(values[name].shape) for name in values}
+        np.savez(out / f"{qp}.npz", **arrays)
         sizes[qp] = len(stream)
     json.dump(sizes, sys.stdout)
 

@@ -80,7 +80,7 @@ class Case:
     def order(self) -> guests.Order:
         """The session FIRST has a download, then pings, while all others send too much; then it sends too much as well."""
         made = [(GOLD, FIRST + n, self.session_bps) for n in range(self.sessions)]
-        steps = [
+        steps: list[dict[str, Any]] = [
             {"do": "sessions", "sessions": made},
             {"do": "pings_in", "q": FIRST},
             {"do": "pings", **PINGS},
@@ -149,7 +149,7 @@ def lending(rate_bps: int) -> guests.Order:
     gold = {"queue": GOLD, "transport": "udp", "rate_bps": 0.4 * rate_bps, "from_s": 0.15, "to_s": 0.2}
     others = [{"queue": queue, "transport": "udp", "rate_bps": 0.6 * rate_bps} for queue in (SILVER, DEFAULT)]
     rivals = [{"queue": queue, "transport": "udp", "rate_bps": 0.65 * rate_bps} for queue in (GOLD, DEFAULT)]
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"do": "sessions", "sessions": []},
         {"do": "flood", "floods": [gold], "seconds": 0.15},
         {"do": "settle"},
@@ -208,8 +208,8 @@ def tables(kernel: Kernel) -> list[Table]:
         ]
         cells += [f"{held.download:.3f}", f"{held.ping_idle_us:.1f} us", f"{held.ping_us - held.ping_idle_us:+.1f} us"]
         rows.append(Row(tuple(cells), held.holds))
-    columns = ("link", "sessions", "by", "gold", "silver", "default", "least session", "most", "link used")
-    made = [Table("Guarantees", GUARANTEES, (*columns, "download", "ping, idle", "flooded"), rows)]
+    guarantees = ("link", "sessions", "by", "gold", "silver", "default", "least session", "most", "link used")
+    made = [Table("Guarantees", GUARANTEES, (*guarantees, "download", "ping, idle", "flooded"), rows)]
     rows = []
     for rate, found in zip(rates, answers[2 * count :], strict=True):
         lent = judged_lending(rate, found)
@@ -217,7 +217,7 @@ def tables(kernel: Kernel) -> list[Table]:
             f"{100 * share:.2f} %" for share in (lent.silver, lent.default, lent.least_used, lent.first, lent.last)
         ]
         rows.append(Row((f"{rate // 10**9} Gbit/s", *shares[:3], f"{lent.late_us:.1f} us", *shares[3:]), lent.holds))
-    columns = (
+    lendings = (
         "link",
         "silver of its ceiling",
         "default",
@@ -226,7 +226,7 @@ def tables(kernel: Kernel) -> list[Table]:
         "gold, first",
         "default, last",
     )
-    return [*made, Table("Lending", LENDING, columns, rows)]
+    return [*made, Table("Lending", LENDING, lendings, rows)]
 
 
 def main() -> int:

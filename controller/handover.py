@@ -17,7 +17,7 @@ from controller import slices
 from controller.paths import Paths
 from controller.sessions import Sessions
 from controller.slices import Entry
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Attachment, Device, Plan
 
 
@@ -52,7 +52,7 @@ class Handovers:
         add: Callable[[Collection[Entry]], object],
         remove: Callable[[Collection[Entry]], object],
         sessions: Sessions,
-        recorder: records.Recorder,
+        recorder: recording.Recorder,
         new_event: Callable[[], Any],
         spawn: Callable[..., None],
     ) -> None:

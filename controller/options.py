@@ -20,7 +20,7 @@ import msgspec
 from controller.journal import Journal, JournalError
 from controller.ryu import CONF, cfg
 from scenarios.plan import NORTHBOUND_PORT, Plan, parse
-from scenarios.records import Recorder
+from scenarios.recording import Recorder
 
 _LOG = logging.getLogger("insitu")
 _INPUT = 2  # the exit code of bad input, as insitu's own

@@ -25,7 +25,7 @@ from controller.policies.view import Decision, Flow, Grant, SlicingPolicy
 from controller.session import Direction, Request, Session
 from controller.switches import SwitchError, Switches
 from linux.tree import FIRST_SESSION, LAST_SESSION
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Plan
 
 # Why a session ended: CAMARA's statusInfo
@@ -64,7 +64,7 @@ class Sessions:
         policy: SlicingPolicy,
         switches: Switches,
         classes: Classes,
-        recorder: records.Recorder,
+        recorder: recording.Recorder,
         hub: Any,
         views: Path,
         journal: Callable[[AnyLine], None] = lambda line: None,

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Flow
 
 BURST_NS = 5_000_000
@@ -100,7 +100,7 @@ def run(
     addresses: dict[str, str],
     open_socket: OpenSocket,
     netns_udp: Callable[[str], str],
-    recorder: records.Recorder,
+    recorder: recording.Recorder,
     wait_for_start: Callable[[], int],
 ) -> None:
     """Sends all flows from the run's start, which `wait_for_start` gives, to the end of the last one."""

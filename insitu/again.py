@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from insitu import experiment, provenance, verify
 from insitu.experiment import NoRun, Prepared, Progress, Result
 from insitu.provenance import Provenance
+from insitu.report import run_page
 from insitu.ryu_environment import require_for
 from insitu.vm.kernel import find_or_build
 from insitu.vm.process import cleaning_up_on_signals
@@ -52,13 +53,14 @@ def again(
         raise NoRun(f"{made.folder}: a run with the real clock is not the same to the bit when it is made again")
     target = experiment.free_folder(out, f"{made.plan['scenario']}-{made.provenance.seed}")
     with cleaning_up_on_signals():
-        fresh, library, why_not = _plan_anew(made, report)
-        prepared = made.prepared if _models_are_there(made, library) else fresh
+        fresh, library, why_not = plan_anew(made, report)
+        prepared = made.prepared if models_are_there(made, library) else fresh
         if prepared is None:
             raise NoRun(f"{made.folder}: it cannot be made again: {why_not or 'its models are not here'}")
         require_for(prepared.plan.controller)
         kernel = find_or_build(report)
         result = experiment.carry_out(prepared, library, kernel, target, progress, command=command)
+    run_page.write(result.folder)
     outcome = compare(made, result)
     planned = [f"not planned anew: {why_not}"] if fresh is None else plan_differences(made.plan, _plain(fresh.plan))
     return Again(outcome.equal, [*outcome.lines, *planned], result)
@@ -71,7 +73,7 @@ def read(folder: Path) -> Made:
         digest = json.loads((folder / "summary.json").read_bytes())["digest"]
         of = provenance.read(folder)
         return Made(folder, of, json.loads(written), digest, _stored(folder, of, written))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise experiment.no_run(folder, Path(error.filename).name) from None
     except (OSError, ValueError, KeyError) as error:
         raise NoRun(f"{folder}: this is no whole run: {error}") from None
@@ -89,7 +91,7 @@ def _stored(folder: Path, of: Provenance, plan: bytes) -> Prepared | None:
     )
 
 
-def _plan_anew(made: Made, report: Callable[[str], None]) -> tuple[Prepared | None, Path, str]:
+def plan_anew(made: Made, report: Callable[[str], None]) -> tuple[Prepared | None, Path, str]:
     """What the scenario's file gives today, the library, and why not if it gives nothing.
 
     A file that is as it was is read where it was, among the files that it names; otherwise the run's copy is.
@@ -107,7 +109,7 @@ def _plan_anew(made: Made, report: Callable[[str], None]) -> tuple[Prepared | No
         return None, experiment.model_library(report), str(error.problems[0])
 
 
-def _models_are_there(made: Made, library: Path) -> bool:
+def models_are_there(made: Made, library: Path) -> bool:
     """Whether the plan can be carried out with this library; payloads come with the run."""
     if made.prepared is None:
         return False

@@ -96,7 +96,7 @@ def load(folder: str | Path) -> Run:
     with errors():
         try:
             return Run(folder, json.loads((folder / "summary.json").read_bytes()), provenance.read(folder))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, NotADirectoryError) as error:
             raise experiment.no_run(folder, Path(error.filename).name) from None
         except ValueError as error:
             raise experiment.NoRun(f"{folder}: this is no whole run: {error}") from None

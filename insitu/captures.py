@@ -14,7 +14,7 @@ from insitu import processes
 from insitu.processes import Channel, ProcessError, Service
 from linux import namespace
 from scenarios import plan as plans
-from scenarios import records
+from scenarios import recording, records
 
 # The kernel hands packets to tcpdump at the latest two of its timeouts (1 s) after they passed; what it holds at the end is lost.
 SETTLE_S = 2.1
@@ -67,7 +67,7 @@ class Captures:
             full = captured >= capture.packets
             cut = max(0, last_stamp(self._file(capture)) - start) if full else -1
             missing = 0 if full else passed - captured
-            yield records.Captured(records.Recorder.now(), "machine", capture.name, captured, missing, cut, start)
+            yield records.Captured(recording.Recorder.now(), "machine", capture.name, captured, missing, cut, start)
 
     def _spawn(self, capture: plans.Capture) -> Service:
         command = ["tcpdump", "-n", "-i", capture.interface, "-w", str(self._file(capture)), "-Z", "root"]

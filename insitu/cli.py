@@ -10,7 +10,7 @@ import click
 
 from insitu.model_library import library
 from insitu.ryu_environment import NoRyu
-from insitu.studying import compare, repeat, sweep
+from insitu.studying import compare, repeat, report, sweep
 from scenarios.load import ScenarioError
 from scenarios.schema import Scenario
 
@@ -26,6 +26,7 @@ def main() -> None:
 main.add_command(library)
 main.add_command(compare)
 main.add_command(repeat)
+main.add_command(report)
 main.add_command(sweep)
 
 

@@ -10,7 +10,7 @@ from insitu.control import Control
 from insitu.processes import Service
 from linux import namespace
 from scenarios import plan as plans
-from scenarios import records
+from scenarios import recording
 from scenarios.plan import Plan
 
 
@@ -74,7 +74,7 @@ class ControllerService:
         """As a crash does; gives the exit status. Its records are ended in its place, with the number that it had written."""
         os.kill(service.pid, signal.SIGKILL)
         status = os.waitstatus_to_exitcode(os.waitpid(service.pid, 0)[1])
-        records.end(self._folder / "events", service.name)
+        recording.end(self._folder / "events", service.name)
         return status
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from insitu import ryu_environment
 from insitu.cache import cache_dir
 from insitu.native import probe
+from insitu.vm import kernel
 from insitu.vm.host import memory_folder, memory_folders
 
 GUEST_BYTES = 3072 << 20
@@ -18,14 +19,8 @@ COMMANDS = {
     "ovs-vsctl": "openvswitch-switch",
     "ovsdb-server": "openvswitch-switch",
     "tc": "iproute2",
-    "gcc": "gcc",
-    "make": "make",
-    "flex": "flex",
-    "bison": "bison",
-    "bc": "bc",
-    "xz": "xz-utils",
-    "patch": "patch",
     "taskset": "util-linux",
+    **kernel.TOOLS,
 }
 MODULES = ("mininet", "torch", "os_ken", "aiohttp", "msgspec", "safetensors", "sklearn", "polars")
 

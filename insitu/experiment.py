@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path, PurePath
 from typing import Literal, NamedTuple
@@ -28,9 +28,9 @@ from insitu.vm import machine
 from insitu.vm.kernel import Kernel, find_or_build
 from insitu.vm.process import cleaning_up_on_signals
 from scenarios import plan as plans
-from scenarios import planner, records
-from scenarios.check import slice_names
+from scenarios import planner, recording, records
 from scenarios.load import load
+from scenarios.names import slice_names
 from scenarios.plan import Plan
 from scenarios.schema import Payload, Scenario
 
@@ -81,7 +81,9 @@ def shipped() -> dict[str, list[str]]:
     return {manifest.model: [variant.name for variant in elastic(manifest)] for manifest in manifests}
 
 
+@lru_cache(8)  # a study asks for each of its runs
 def published_models(library: Path) -> planner.Published:
+    """What a plan has to know of a library, which lies in the cache: its content does not change."""
     manifests = {file: Manifest.load(file) for file in sorted((library / "manifests").glob("*.json"))}
     models = {manifest.model: _sha256(file) for file, manifest in manifests.items()}
     sizes = {manifest.model: max(variant.bytes for variant in elastic(manifest)) for manifest in manifests.values()}
@@ -140,7 +142,11 @@ def run(
         kernel = find_or_build(report) if on == "vm" else None
         prepared = prepare(scenario, file, seed, library, clock)
         plan = replace(prepared.plan, machine=replace(prepared.plan.machine, datapath=datapath))
-        return carry_out(prepared._replace(plan=plan), library, kernel, target, progress, command=command)
+        result = carry_out(prepared._replace(plan=plan), library, kernel, target, progress, command=command)
+        from insitu.report import run_page  # a run that has failed needs none of what it imports
+
+        run_page.write(result.folder)
+        return result
 
 
 def read_scenario(file: Path, settings: Sequence[str] = ()) -> Scenario:
@@ -241,14 +247,14 @@ def read_run(folder: Path) -> tuple[Plan, list[records.AnyEvent]]:
         plan = plans.parse(file.read_bytes())
         file = folder / "events.parquet"
         return plan, table.read(file)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise no_run(folder, file.name) from None
     except (OSError, msgspec.DecodeError, table.Unreadable) as error:
         raise NoRun(f"{file}: {error}") from None
 
 
 def no_run(folder: Path, missing: str) -> NoRun:
-    """What to say of a folder without one of a run's files."""
+    """Why a folder that lacks a file is not that of a run."""
     failed = "the run failed; see FAILED there" if (folder / "FAILED").exists() else "this is no run's folder"
     return NoRun(f"{folder}: no {missing}: {failed}")
 
@@ -283,9 +289,9 @@ def _run(
     failure = _run_guest(plan, kernel, library, folder, follower)
     progress(Progress("summary", 0))
     try:
-        events, lost = records.read(folder / "events"), None
+        events, lost = recording.read(folder / "events"), None
         events = sorted([*events, *follower.idle_events()], key=lambda event: event.t)
-    except records.RecordsError as error:
+    except recording.RecordsError as error:
         if failure:
             raise RunFailed(failure, folder) from None
         events, lost = [], str(error)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from insitu.processes import Channel
 from linux import namespace, netlink
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Plan
 
 SECOND = 1_000_000_000
@@ -98,7 +98,7 @@ class ProbeLink:
 
 def sample(plan: Plan, folder: Path, channel: Channel) -> None:
     """The body of a process: fifty times a second, how late it wakes, and how late the probe link's packets are."""
-    recorder = records.Recorder(folder / "events", "fidelity")
+    recorder = recording.Recorder(folder / "events", "fidelity")
     link = ProbeLink()
     channel.ready()
     origin = channel.wait_for_start()
@@ -134,7 +134,7 @@ class Losses:
         for interface, now in self._read().items():
             packets = now - self._before[interface]
             if packets or interface == BACKLOG:
-                yield records.Lost(records.Recorder.now(), self._ports.get(interface, "machine"), interface, packets)
+                yield records.Lost(recording.Recorder.now(), self._ports.get(interface, "machine"), interface, packets)
 
     def _read(self) -> dict[str, int]:
         ports = port_losses(Path("/proc/net/dev").read_text())

@@ -26,7 +26,7 @@ from insitu.usage import LinkUsage
 from linux import namespace, tree
 from linux.tree import Reading
 from scenarios import plan as plans
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Change, Device, End, Fault, Library
 from topology import openvswitch
 from topology.net import Network
@@ -45,7 +45,7 @@ class Run:
         self.plan = plans.parse((folder / "plan.json").read_bytes())
         for name in ("events", "logs"):
             (folder / name).mkdir(exist_ok=True)
-        self.recorder = records.Recorder(folder / "events", "machine")
+        self.recorder = recording.Recorder(folder / "events", "machine")
         self.services: list[Service] = []
         self.statuses: dict[str, int] = {}
         self._agenda: list[tuple[int, int, int, Callable[[int], None]]] = []  # when, rank, number: a heap

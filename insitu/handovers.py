@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from insitu.control import Control, Done
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Device, Plan
 from topology.net import Network
 
@@ -36,7 +36,7 @@ def prepared_at(device: Device, place: int) -> int:
 class Handovers:
     """Prepared and carried out, with the controller's help where there is one."""
 
-    def __init__(self, network: Network, control: Control, recorder: records.Recorder) -> None:
+    def __init__(self, network: Network, control: Control, recorder: recording.Recorder) -> None:
         self._network, self._control, self._recorder = network, control, recorder
 
     def prepare(self, device: Device, place: int) -> None:

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 _PINS = (PROJECT / "constraints.txt", PROJECT / "controller" / "ryu-constraints.txt")
 _PATCH = PROJECT / "controller" / "ryu.patch"
 _TO_BUILD = ("setuptools", "wheel", "pbr")  # of the pinned versions: Ryu's own build would take the newest
-_PACKAGES = ("ryu", "msgspec", "numpy", "pydantic", "scipy")  # Ryu, and what the controller imports
+_PACKAGES = ("ryu", "msgspec", "numpy", "scipy")  # Ryu, and what the controller imports
 
 
 class NoRyu(Exception):

@@ -84,6 +84,7 @@ def result_table(result: Result, expectations: Sequence[Measured]) -> Table:
         *((f"expected {e.text}", f"{'holds' if e.holds else '[red]does not hold[/]'}: {e.said}") for e in expectations),
         ("digest", summary["digest"]),
         ("folder", str(result.folder)),
+        ("report", str(result.folder / "report.html")),
     ):
         table.add_row(name, value)
     return table

@@ -18,7 +18,7 @@ from edge_nodes.tiers.sessions import Northbound
 from insitu.processes import Channel
 from linux import namespace
 from scenarios import plan as plans
-from scenarios import records
+from scenarios import recording
 from scenarios.plan import Library, Plan
 
 STORES = Path("/run/stores")  # in the machine's memory, never on the host's disk
@@ -44,7 +44,7 @@ async def serve_library(run: Run, entry: Library, channel: Channel) -> None:
 
     plan = run.plan
     addresses = {host.name: host.ip for host in plan.hosts}
-    recorder = records.Recorder(run.folder / "events", entry.host)
+    recorder = recording.Recorder(run.folder / "events", entry.host)
     http, bulk = library.client(open_socket), http11.Client(open_socket)
     published = store.Published(run.published, entry.host, recorder)
     objects: store.Objects = WithPayloads(published, run.payloads()) if plan.payloads else published
@@ -92,7 +92,7 @@ async def run_devices(run: Run, channel: Channel) -> None:
     from edge_nodes.devices.payload_device import PayloadDevice
 
     torch.set_num_threads(1)
-    recorder = records.Recorder(run.folder / "events", "devices")
+    recorder = recording.Recorder(run.folder / "events", "devices")
     held_out = HeldOut(run.published / "held_out.safetensors")
     clients = {d.host: http11.Client(lambda host=d.host: namespace.tcp_socket(host)) for d in run.plan.devices}  # type: ignore[misc]
     factory = Factory(run.published)
@@ -114,7 +114,7 @@ async def run_devices(run: Run, channel: Channel) -> None:
 
 def run_traffic(run: Run, channel: Channel) -> None:
     """All background flows."""
-    recorder = records.Recorder(run.folder / "events", "traffic")
+    recorder = recording.Recorder(run.folder / "events", "traffic")
     addresses = {host.name: host.ip for host in run.plan.hosts}
 
     def open_socket(host: str, kind: int) -> socket.socket:

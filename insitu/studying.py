@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from insitu.study.repeat import CarryOut
     from scenarios.plan import Plan
 
-_INPUT, _FAILED, _INTERRUPTED = 2, 3, 130
+_DIFFERS, _INPUT, _FAILED, _INTERRUPTED = 1, 2, 3, 130
 _ENDED_BY_SIGNAL = (129, 143)  # SIGHUP, SIGTERM
 _SEED = click.IntRange(0, 2**31 - 1)
 
@@ -83,6 +83,7 @@ def repeat(
     from insitu.study import tables
     from insitu.study.cases import Case, prepare
     from insitu.study.folder import write_whole
+    from insitu.study.sweep import Sweep, write_table
 
     with _one_line_errors():
         case = Case(file, tuple(settings), seed)
@@ -94,6 +95,7 @@ def repeat(
             goal = None if within is None else repeating.Goal(within, max(most, n))
             found = repeating.repeat(case, n, carry_out, len(os.sched_getaffinity(0)), of_interest, goal)
             width = within or repeating.WITHIN
+            write_table(Sweep(name, [{}], len(found.outcomes), found.outcomes), folder)
             write_whole(folder / "report.html", repetition_page.render(name, case, found, of_interest, width).encode())
     if as_json:
         content = repeating.as_json(found, of_interest, width)
@@ -164,6 +166,7 @@ def compare(
     for comparison in comparisons:
         for compared in comparison.decided:
             click.echo(comparing.sentence(comparison, compared))
+    click.echo(comparing.method(comparisons))
     click.echo(f"report: {folder / 'report.html'}")
 
 
@@ -218,19 +221,13 @@ def sweep(
         _fail(_INPUT, "--latin needs -n POINTS, and -n needs --latin KEY=LOW..HIGH")
     if not (grid or listed or latin):
         _fail(_INPUT, "nothing to sweep over: give --grid, --list or --latin (insitu sweep --help has examples)")
-    with _one_line_errors():
+    with _one_line_errors(), StudyProgress(file.stem, as_json) as progress:
         chosen = combine(grid, _listed(listed) if listed else [], latin, points or 0)
         cases = sweeping.cases(file, settings, chosen, seeds)
         ready = prepare(cases)
-        name = ready[0].prepared.plan.scenario
-        study = {
-            "study": "sweep",
-            "scenario": sha256(ready[0].prepared.scenario).hexdigest(),
-            "settings": settings,
-            "points": chosen,
-            "seeds": seeds,
-        }
-        with study_folder(f"{name}-sweep", study, out) as folder, StudyProgress(name, as_json) as progress:
+        name, content = ready[0].prepared.plan.scenario, sha256(ready[0].prepared.scenario).hexdigest()
+        study = {"study": "sweep", "scenario": content, "settings": settings, "points": chosen, "seeds": seeds}
+        with study_folder(f"{name}-sweep", study, out) as folder:
             outcomes = carry_out_prepared(ready, folder, scheduler, progress)
             swept = sweeping.collect(name, chosen, seeds, cases, outcomes)
             sweeping.write(swept, folder)
@@ -239,6 +236,21 @@ def sweep(
     else:
         click.echo(sweeping.told(swept, folder))
     sys.exit(_FAILED if swept.unusable else 0)
+
+
+@click.command()
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+def report(run: Path) -> None:
+    """Write a RUN's report.html, and trace.json for ui.perfetto.dev, again: from its folder alone, as every run does at its end."""
+    from insitu.experiment import NoRun
+    from insitu.report import run_page
+
+    try:
+        click.echo(run_page.write(run))
+    except NoRun as error:
+        _fail(_INPUT, str(error))
+    except OSError as error:
+        _fail(_FAILED, str(error))
 
 
 def _listed(file: Path) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from insitu.verdict import fidelity, judge
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Plan
 
 Summary = dict[str, Any]
@@ -21,7 +21,7 @@ def summarise(plan: Plan, events: Sequence[records.AnyEvent], lost: str | None, 
         "seed": plan.seed,
         "verdict": {"status": verdict.status, "reasons": verdict.reasons},
         "fidelity": fidelity(plan, events),
-        "digest": records.digest(events),
+        "digest": recording.digest(events),
         "time_s": {"virtual": plan.duration_ns / 1e9, "wall": round(wall_s, 2)},
         "downloads": _downloads(events),
         "accuracy": _accuracy(events),

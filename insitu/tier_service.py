@@ -20,7 +20,7 @@ from edge_nodes.tiers.library import CATALOGUE, KEEP_ALIVE_S, Tier
 from edge_nodes.tiers.pulls import PATIENCE_S, Upstream
 from edge_nodes.tiers.registry import application
 from edge_nodes.tiers.store import Published, Store
-from scenarios import records
+from scenarios import recording, records
 
 HOST = "127.0.0.1"
 _NAME = "here"  # the tier's, in its records
@@ -37,7 +37,7 @@ class Log:
     """A recorder that prints."""
 
     def now(self) -> int:
-        return records.Recorder.now()
+        return recording.Recorder.now()
 
     def write(self, event: records.Event) -> None:
         print(msgspec.json.encode(event).decode(), flush=True)

@@ -57,7 +57,7 @@ class Expectation(NamedTuple):
 
     @classmethod
     def parse(cls, text: object) -> "Expectation":
-        """A figure that no summary has is let pass: whose slices and links there are, the scenario knows (`check.py`).
+        """A figure that no summary has is let pass: which slices and links there are, the scenario knows (`checks/measuring.py`).
 
         Raises ValueError with what would be right.
         """
@@ -107,7 +107,11 @@ def _operand(text: str, beside: str) -> Figure | Value:
             raise ValueError(f"{of.name} is {_kind(of)}, and {other.name} {_kind(other)}; compare what is alike")
         return of or Figure(text)
     number, unit = value["number"], value["unit"]
-    if not unit or other is None:
+    if other is None:
+        return Value(float(number))
+    if not unit:
+        if other.share_of == ONE and float(number) > 1:
+            raise ValueError(f'{other.name} is a share, 0 to 1; write "{number} %"')
         return Value(float(number))
     if unit == "%":
         if not other.share_of:
@@ -142,7 +146,7 @@ def _number(side: Figure | Value, share: bool, summary: Mapping[str, Any]) -> fl
 
 
 def _said(of: Figure, share: bool, summary: Mapping[str, Any]) -> str:
-    """`75 % (36 of 48)`, `77 ms`, `none: no model was swapped`."""
+    """`36 of 48, 75 %`, `77 ms`, `none: no model was swapped`."""
     part = of.show(of.measure(summary))
     if not share or of.share_of == ONE:
         return part

@@ -38,7 +38,18 @@ class Figure(NamedTuple):
 
 
 _DOWNLOADS, _SESSIONS, _RATE = "downloads.requested", "slices.*.sessions", "links.*.rate_bps"
-_TIERS = ("edge", "local", "central")
+
+
+def _of_tier(place: str) -> tuple[Figure, ...]:
+    return (
+        Figure(f"{place}.hits", "", "more"),
+        Figure(f"{place}.misses", "", "less"),
+        Figure(f"{place}.hit_share", "", "more", ONE),
+        Figure(f"{place}.bytes_served", "B"),
+        Figure(f"{place}.bytes_pulled", "B", "less"),
+    )
+
+
 # `*` stands for the name of a slice or a link.
 _FIGURES = (
     Figure("time_s.virtual", "s"),
@@ -59,11 +70,7 @@ _FIGURES = (
     Figure("accuracy.mean", "", "more", ONE),
     Figure("accuracy.before", "", "", ONE),
     Figure("accuracy.after", "", "more", ONE),
-    *(Figure(f"libraries.{tier}.hits", "", "more") for tier in _TIERS),
-    *(Figure(f"libraries.{tier}.misses", "", "less") for tier in _TIERS),
-    *(Figure(f"libraries.{tier}.hit_share", "", "more", ONE) for tier in _TIERS),
-    *(Figure(f"libraries.{tier}.bytes_served", "B") for tier in _TIERS),
-    *(Figure(f"libraries.{tier}.bytes_pulled", "B", "less") for tier in _TIERS),
+    *(figure for tier in ("edge", "local", "central") for figure in _of_tier(f"libraries.{tier}")),
     Figure("handovers.count"),
     Figure("handovers.prepared", "", "more", "handovers.count"),
     Figure("handovers.unmeasured", "", "less", "handovers.count"),

@@ -5,7 +5,7 @@ Every scalar is read as text (what it means is the schema's affair), so `name: 2
 
 import copy
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,9 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from scenarios.check import Models, Place, problems
+from scenarios.checks import problems
+from scenarios.checks.models import Models
+from scenarios.names import Place
 from scenarios.schema import Network, Region, Scenario
 
 _HINTS = {
@@ -66,11 +68,15 @@ def load(file: Path, settings: Sequence[str] = (), models: Models | None = None)
         scenario = Scenario.model_validate(written, context=context)
     except ValidationError as error:
         found = {problem(*_explain(_as_written(written, detail["loc"]), dict(detail))) for detail in error.errors()}
-        raise ScenarioError(sorted(found, key=lambda p: (p.line or 0, p))) from None
+        raise ScenarioError(_by_line(found)) from None
     wrong = [(_as_written(written, place), what) for place, what in problems(scenario, models)]
     if wrong:
-        raise ScenarioError([problem(place, what, place) for place, what in wrong])
+        raise ScenarioError(_by_line(problem(place, what, place) for place, what in wrong))
     return scenario
+
+
+def _by_line(found: Iterable[Problem]) -> list[Problem]:
+    return sorted(found, key=lambda problem: (problem.line or 0, problem))
 
 
 def _read(file: Path) -> tuple[Node, dict[str, Any]]:

@@ -5,20 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
+from scenarios.camara import CAMARA_UNITS, LONGEST_SESSION, MOST_OF_A_UNIT, camara_rate
 from scenarios.fields import Part, PositiveTime, Rate, TimeWindow, Window
 from scenarios.quantity import show
+from scenarios.tables import SECOND
 
-SECOND = 10**9
-DAY = 24 * 3600 * SECOND
 MOST_PROFILES = 90  # CAMARA's list of profiles has at most 100, those that are built in among them
-CAMARA_UNITS = {"bps": 1, "kbps": 10**3, "Mbps": 10**6, "Gbps": 10**9, "Tbps": 10**12}
-MOST_OF_A_UNIT = 1024  # in CAMARA's Rate
-
-
-def camara_rate(rate: int) -> tuple[int, str] | None:
-    """A rate in bit/s as CAMARA's Rate says it: a whole number up to 1024 and its unit; None where it cannot."""
-    units = ((rate // factor, unit) for unit, factor in CAMARA_UNITS.items() if rate % factor == 0)
-    return next((said for said in units if said[0] <= MOST_OF_A_UNIT), None)
 
 
 def _sayable(rate: int) -> int:
@@ -50,7 +42,7 @@ class Profile(Part):
     up: ProfileRate
     priority: Annotated[int, Field(ge=1, le=100)] = 50
     delay: PositiveTime | None = None
-    duration: TimeWindow = Window(start=SECOND, end=DAY)
+    duration: TimeWindow = Window(start=SECOND, end=LONGEST_SESSION)
     status: Literal["ACTIVE", "INACTIVE", "DEPRECATED"] = "ACTIVE"
 
     @model_validator(mode="after")
@@ -65,7 +57,7 @@ class Profile(Part):
 
     @property
     def longest_ns(self) -> int:
-        return self.duration.end or DAY
+        return self.duration.end or LONGEST_SESSION
 
 
 def _built_in(name: str, down: str, up: str, priority: int, delay: str) -> Profile:

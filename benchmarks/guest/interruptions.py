@@ -10,7 +10,7 @@ from moving import Moving
 
 from insitu.control import Control
 from insitu.handovers import Handovers
-from scenarios import records
+from scenarios import recording
 
 SESSION_BPS = 40_000_000
 
@@ -19,7 +19,7 @@ def main() -> None:
     plan, control = read_plan(), Control()
     rows: list[dict[str, Any]] = []
     with emulation(plan, control) as (network, _):
-        recorder = records.Recorder(OUT / "events", "machine")
+        recorder = recording.Recorder(OUT / "events", "machine")
         moving = Moving(network, Handovers(network, control, recorder))
         for told, with_session in ((True, False), (True, True), (False, False)):
             session = moving.reserve("rover", SESSION_BPS)["sessionId"] if with_session else ""

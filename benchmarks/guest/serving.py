@@ -27,7 +27,7 @@ from edge_nodes.tiers import library, registry, store
 from edge_nodes.tiers.downloads import Downloads
 from edge_nodes.tiers.sessions import Northbound
 from linux import namespace
-from scenarios import records
+from scenarios import recording
 from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
 
 FILES = Path("/run/files")  # in memory, for both
@@ -89,7 +89,7 @@ def serve(plan: Plan) -> None:
 
     async def service() -> None:
         edge = next(entry.host for entry in plan.libraries if entry.tier == "edge")
-        recorder = records.Recorder(OUT / "events", edge)
+        recorder = recording.Recorder(OUT / "events", edge)
         published = store.Published(FILES, edge, recorder)
         tier = library.Tier(edge, plan.models, published, [], http11.Client(open_socket), recorder)
         app = registry.application(tier)

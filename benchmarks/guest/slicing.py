@@ -306,7 +306,7 @@ def collect(made: socket.socket, identity: int, sent: dict[int, int], took: dict
 
 def checksum(packet: bytes) -> int:
     """RFC 1071."""
-    total = sum(struct.unpack(f"!{len(packet) // 2}H", packet))
+    total: int = sum(struct.unpack(f"!{len(packet) // 2}H", packet))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -23,7 +23,7 @@ from edge_nodes.tiers import library, registry, store
 from edge_nodes.tiers.downloads import Downloads
 from edge_nodes.tiers.sessions import Northbound
 from linux import namespace
-from scenarios import records
+from scenarios import recording
 from scenarios.plan import LIBRARY_PORT, NORTHBOUND_PORT, Plan
 
 PATHS = {"2": ("central", "nef"), "4": ("west-local", "phone")}  # by the links between
@@ -59,7 +59,7 @@ def serve(plan: Plan, host: str, blocks: list[bytes]) -> None:
         return web.Response(body=blocks[int(request.match_info["number"])])
 
     async def services() -> None:
-        recorder = records.Recorder(OUT / "events", host)
+        recorder = recording.Recorder(OUT / "events", host)
         published = store.Published(OUT / "library", host, recorder)
         tier = library.Tier(host, plan.models, published, (), http11.Client(open_socket), recorder)
         nef = next(entry.ip for entry in plan.hosts if entry.role == "nef")

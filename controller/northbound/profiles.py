@@ -6,8 +6,8 @@ from controller.northbound.bodies import Amount, ProfileName, QosProfile, QosPro
 from controller.northbound.calls import Answer, Call
 from controller.northbound.directory import Directory
 from controller.northbound.errors import ApiError, invalid
+from scenarios.camara import LONGEST_SESSION, camara_rate
 from scenarios.plan import Plan, Profile
-from scenarios.profiles import DAY, camara_rate
 from scenarios.quantity import show
 
 DOWNLOAD = "insitu.download"  # of the sessions that downloads have
@@ -24,7 +24,7 @@ class Profiles:
             "The session of a model download, at the rate that the download needs; by POST /insitu/v1/downloads alone"
         )
         self._shown[DOWNLOAD] = QosProfile(
-            name=DOWNLOAD, description=about, status="INACTIVE", max_duration=_amount(DAY)
+            name=DOWNLOAD, description=about, status="INACTIVE", max_duration=_amount(LONGEST_SESSION)
         )
 
     def applicable(self, name: str) -> Profile:
@@ -36,7 +36,7 @@ class Profiles:
         return self._profiles[name]
 
     def longest_ns(self, name: str) -> int:
-        return self._profiles[name].longest_ns if name in self._profiles else DAY
+        return self._profiles[name].longest_ns if name in self._profiles else LONGEST_SESSION
 
     def slice_of(self, name: str, device: str) -> str:
         """The slice that offers a profile; the device's own where none does."""

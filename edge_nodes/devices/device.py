@@ -24,7 +24,7 @@ from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, drain
 from edge_nodes.http11 import Data
 from edge_nodes.models import codec
 from edge_nodes.models.manifest import Manifest, Variant
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Attachment, Device, Need, Plan
 
 PROBE_IMAGES = 100  # on which both models are measured at a swap, by the experimenter: no device time is charged
@@ -61,7 +61,7 @@ class UserEquipment:
         device: Device,
         factory: Factory,
         held_out: HeldOut,
-        recorder: records.Recorder,
+        recorder: recording.Recorder,
         http: http11.Client,
     ) -> None:
         self._plan, self._device, self._recorder, self._http = plan, device, recorder, http

@@ -7,7 +7,7 @@ from edge_nodes import delivery, http11
 from edge_nodes.clock import sleep_ns, sleep_until
 from edge_nodes.devices import asking
 from edge_nodes.devices.receiver import ENDED, DownloadFailed, Receiver, drain
-from scenarios import records
+from scenarios import recording, records
 from scenarios.plan import Attachment, Device, Plan
 
 ROOM = 1 << 62  # bytes
@@ -16,7 +16,7 @@ ROOM = 1 << 62  # bytes
 class PayloadDevice:
     """Asks for its payload at each time of the plan, also while it still downloads; has room for it, whatever its class."""
 
-    def __init__(self, plan: Plan, device: Device, recorder: records.Recorder, http: http11.Client) -> None:
+    def __init__(self, plan: Plan, device: Device, recorder: recording.Recorder, http: http11.Client) -> None:
         self._plan, self._device, self._recorder, self._http = plan, device, recorder, http
 
     async def run(self, origin: int) -> None:

@@ -34,7 +34,7 @@ from edge_nodes.models.manifest import Block, Manifest, Variant
 from edge_nodes.tiers.sending import Channel, Stream, send_blocks
 from edge_nodes.tiers.sessions import Grant, Northbound, Refused, Wish
 from edge_nodes.tiers.store import Source, Unavailable
-from scenarios import records
+from scenarios import recording, records
 from scenarios.channel import above_ns
 from scenarios.plan import Plan
 from scenarios.quantity import about
@@ -73,7 +73,7 @@ class Downloads:
         plan: Plan,
         host: str,
         models: Models,
-        recorder: records.Recorder,
+        recorder: recording.Recorder,
         northbound: Northbound,
         own_policies: Path | None = None,
     ) -> None:

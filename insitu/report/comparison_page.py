@@ -94,7 +94,9 @@ def _notes(comparisons: Sequence[Comparison]) -> list[Markup]:
 def _side_by_side(found: Comparison) -> Markup:
     rows = [[*cells(one), decision(one) or "no difference shown"] for one in found.decided]
     rows += [[*cells(one), "exploratory"] for one in found.exploratory if not one.same]
-    decided = "its" if len(found.decided) == 1 else "each"
+    decided = f"{100 * found.confidence:.4g} % interval" + (
+        "" if found.confidence == CONFIDENCE else " of its own, so that all of them hold at once with 95 %"
+    )
     return section(
         f"{found.second} beside {found.first}",
         table(
@@ -103,10 +105,9 @@ def _side_by_side(found: Comparison) -> Markup:
             "Means over the seeds with their 95 % intervals (Student's t), and the paired difference: in % of the first side's "
             "mean (Fieller's interval), in points where the figure is a share, in its unit where that mean is near 0.",
         ),
-        paragraph(the_same(found.exploratory)),
-        note=f"Decided is what was asked for: {decided} interval is a {100 * found.confidence:.4g} % one, so that all of them hold "
-        "at once with 95 %. The exploratory figures have 95 % intervals of their own, and of twenty such one misses by chance: to "
-        "decide one of them, compare again with --figure, and with other seeds.",
+        *map(paragraph, the_same(found.exploratory)),
+        note=f"Decided is what was asked for; it has a {decided}. The exploratory figures have 95 % intervals of their own, and of "
+        "twenty such one misses by chance: to decide one of them, compare again with --figure, and with other seeds.",
     )
 
 
@@ -119,11 +120,8 @@ def _values(found: Comparison, compared: Compared) -> Markup:
     factor, unit = _scale(compared)
     seeds = [str(seed) for seed in compared.seeds]
     traces = [
-        dots(seeds, [factor * value for value in values], name, colour)
-        for name, values, colour in (
-            (found.first, compared.first, COLOURS[0]),
-            (found.second, compared.second, COLOURS[1]),
-        )
+        dots(seeds, [factor * value for value in compared.first], found.first, COLOURS[0], "circle-open"),
+        dots(seeds, [factor * value for value in compared.second], found.second, COLOURS[1]),
     ]
     layout = {
         "xaxis": axis("seed", type="category"),

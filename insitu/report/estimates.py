@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from insitu.report.page import COLOURS, INK
+from insitu.report.page import INK
 from insitu.study.statistics import Interval
 
 
@@ -23,11 +23,11 @@ def band(mean: float, interval: Interval | None) -> list[dict[str, Any]]:
     line = {**across, "type": "line", "y0": mean, "y1": mean, "line": {"color": INK, "width": 1.5}}
     if interval is None:
         return [line]
-    behind = {"type": "rect", "y0": interval.low, "y1": interval.high, "fillcolor": COLOURS[4], "opacity": 0.25}
+    behind = {"type": "rect", "y0": interval.low, "y1": interval.high, "fillcolor": "@sky", "opacity": 0.25}
     return [{**across, **behind, "line": {"width": 0}}, line]
 
 
-def dots(seeds: list[str], values: list[float], name: str, colour: str) -> dict[str, Any]:
+def dots(seeds: list[str], values: list[float], name: str, colour: str, symbol: str = "circle") -> dict[str, Any]:
     """A trace: the value of each run by its seed."""
     return {
         "type": "scatter",
@@ -35,6 +35,10 @@ def dots(seeds: list[str], values: list[float], name: str, colour: str) -> dict[
         "x": seeds,
         "y": values,
         "name": name,
-        "marker": {"color": colour, "size": 9},
+        "marker": {
+            "color": colour,
+            "symbol": symbol,
+            **({"size": 12, "line": {"width": 2}} if "open" in symbol else {"size": 8}),
+        },
         "hovertemplate": f"{name}, seed %{{x}}: %{{y:.4g}}<extra></extra>",
     }

@@ -4,7 +4,8 @@
   const root = document.documentElement;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const PAPER_WIDTH = 690; // CSS pixels between the margins of A4
-  const CONFIG = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  // Named one by one: among the default ones is one that uploads the figure
+  const CONFIG = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] };
 
   const colour = (name) => getComputedStyle(root).getPropertyValue("--" + name).trim();
   // "@blue" in a figure is --blue of style.css
@@ -20,7 +21,7 @@
       layout: {
         paper_bgcolor: colour("paper"), plot_bgcolor: colour("paper"), font: { color: colour("ink"), size: 12, family: "system-ui, sans-serif" },
         margin: { l: 60, r: 16, t: 28, b: 44 }, hovermode: "closest", dragmode: "zoom", xaxis: axis, yaxis: axis,
-        legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, barmode: "stack", bargap: 0.25,
+        legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal" }, barmode: "stack", bargap: 0.25,
         hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("ink") }, align: "left" },
       },
     };
@@ -48,18 +49,10 @@
   dark.addEventListener("change", redraw);
   addEventListener("beforeprint", () => {
     root.dataset.paper = "";
-    document.querySelectorAll("details:not([open])").forEach((folded) => {
-      folded.open = true;
-      folded.dataset.folded = "";
-    });
     figures.forEach((figure) => draw(figure, small(figure) ? PAPER_WIDTH / 2 - 10 : PAPER_WIDTH));
   });
   addEventListener("afterprint", () => {
     delete root.dataset.paper;
-    document.querySelectorAll("details[data-folded]").forEach((folded) => {
-      folded.open = false;
-      delete folded.dataset.folded;
-    });
     redraw();
   });
   drawAll();

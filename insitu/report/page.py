@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 import msgspec
 from markupsafe import Markup
 
-COLOURS = ("@blue", "@orange", "@green", "@pink", "@sky", "@brown", "@grey")  # of series; Okabe and Ito's, for all eyes
+COLOURS = ("@blue", "@orange", "@green", "@pink", "@brown", "@grey", "@sky")  # of series; Okabe and Ito's, for all eyes
+_REASONS = 5  # of a verdict that are seen at once
 GOOD, BAD, WARN, QUIET, INK = "@green", "@bad", "@orange", "@grey", "@ink"
-SCALE = [[0, "@scale0"], [0.25, "@scale1"], [0.5, "@scale2"], [0.75, "@scale3"], [1, "@scale4"]]  # from little to much
+SCALE = [[0, "@panel"], [0.25, "@scale1"], [0.5, "@scale2"], [0.75, "@scale3"], [1, "@scale4"]]  # from little to much
 
 _PAGE = Markup("""<!doctype html>
 <html lang="en">
@@ -28,7 +29,7 @@ _PAGE = Markup("""<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:">
+ content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data: blob:; form-action 'none'">
 <title>{title}</title>
 <style>{style}</style>
 </head>
@@ -117,10 +118,14 @@ def tiles(figures: Iterable[Tile]) -> Markup:
 def verdict(status: str, reasons: Sequence[str]) -> Markup:
     """VALID, DEGRADED or INVALID, and why."""
     state = {"VALID": "good", "DEGRADED": "warn"}.get(status, "bad")
-    why = Markup("").join(Markup("<li>{}</li>").format(reason) for reason in reasons)
-    return Markup('<div class="verdict {}"><strong>{}</strong>{}</div>').format(
-        state, status, Markup("<ul>{}</ul>").format(why) if reasons else ""
-    )
+    first, rest = _list(reasons[:_REASONS]), reasons[_REASONS:]
+    more = fold(f"{len(rest)} more reasons", _list(rest)) if rest else ""
+    return Markup('<div class="verdict {}"><strong>{}</strong>{}{}</div>').format(state, status, first, more)
+
+
+def _list(lines: Sequence[str]) -> Markup:
+    items = Markup("").join(Markup("<li>{}</li>").format(line) for line in lines)
+    return Markup("<ul>{}</ul>").format(items) if lines else Markup("")
 
 
 def paragraph(*parts: str) -> Markup:
@@ -128,18 +133,8 @@ def paragraph(*parts: str) -> Markup:
 
 
 def fold(title: str, *parts: Markup) -> Markup:
-    """What few will want to see: closed until it is clicked, open on paper."""
+    """What few will want to see: closed until it is clicked; on paper when it is open."""
     return Markup("<details><summary>{}</summary>{}</details>").format(title, Markup("\n").join(parts))
-
-
-def mark(t_s: float, text: str, colour: str = QUIET) -> tuple[dict[str, Any], dict[str, Any]]:
-    """An instant on a time axis: a layout's shape (a dotted line over the whole height) and its annotation."""
-    line = {"type": "line", "x0": t_s, "x1": t_s, "y0": 0, "y1": 1, "yref": "paper", "layer": "below"}
-    label = {"x": t_s, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": "left", "textangle": -30}
-    return (
-        {**line, "line": {"color": colour, "width": 1, "dash": "dot"}},
-        {**label, "text": text, "showarrow": False, "font": {"color": colour, "size": 11}},
-    )
 
 
 def _cell(value: object) -> Markup:

@@ -41,7 +41,7 @@ def _unusable(found: Repetition) -> list[Markup]:
     if not found.unusable:
         return []
     lines = Markup("").join(Markup("<li>seed {}: {}</li>").format(o.case.seed, why(o)) for o in found.unusable)
-    what = f"{len(found.unusable)} of {len(found.outcomes)} runs are not in the figures"
+    what = f"not in the figures: {len(found.unusable)} of {len(found.outcomes)} runs"
     return [Markup('<div class="verdict bad"><strong>{}</strong><ul>{}</ul></div>').format(what, lines)]
 
 
@@ -74,10 +74,10 @@ def _values(found: Repetition, which: str) -> Markup:
 
 
 def _as_added(found: Repetition, which: str) -> Markup:
-    """The mean and its interval after the first 2, 3, … runs."""
+    """The mean and its interval after the first 3, 4, … runs."""
     values = [value for _, value in _pairs(found, which)]
     factor, unit = scale(figures.figure(which), max(values))
-    so_far = [estimate(values[:n]) for n in range(2, len(values) + 1)]
+    so_far = [estimate(values[:n]) for n in range(3, len(values) + 1)]
     trace = {
         "type": "scatter",
         "mode": "lines+markers",

@@ -14,6 +14,7 @@ from scenarios import figures
 
 _OF_INTEREST = ("downloads.on_time_share", "downloads.latency_ms.p95", "accuracy.mean")
 _LINES = len(COLOURS)  # at most so many in a picture; with more there are points alone
+_DECADES = 50
 _LISTED = 200  # rows of the table of points
 
 
@@ -33,7 +34,7 @@ def render(swept: Sweep) -> str:
         f"{swept.name}: a sweep of {len(swept.points)} points",
         [
             *_unusable(swept),
-            tiles(_tiles(swept)),
+            tiles(_tiles(swept, points)),
             *(_against(which, asked, points, shown) for which in range(len(asked)) if _varies(asked[which])),
             section(
                 "Points",
@@ -60,22 +61,14 @@ def _points(swept: Sweep, asked: Sequence[Parameter]) -> list[_Point]:
 
 
 def _shown(points: Sequence[_Point]) -> list[str]:
-    """The figures of interest that any point has, and the violations of each slice that had sessions."""
+    """The figures of interest that any point has, and the violations of each slice that had any."""
     known = dict.fromkeys(name for point in points for name in point.found)
-    used = {
-        name.split(".")[1]
-        for point in points
-        for name, its in point.found.items()
-        if _is_of(name, "sessions") and its.most
-    }
-    return [
-        *(name for name in _OF_INTEREST if name in known),
-        *(name for name in known if _is_of(name, "violations") and name.split(".")[1] in used),
-    ]
+    violated = {name for point in points for name, its in point.found.items() if _is_violations(name) and its.most}
+    return [*(name for name in _OF_INTEREST if name in known), *(name for name in known if name in violated)]
 
 
-def _is_of(name: str, last: str) -> bool:
-    return name.startswith("slices.") and name.endswith(f".{last}")
+def _is_violations(name: str) -> bool:
+    return name.startswith("slices.") and name.endswith(".violations")
 
 
 def _varies(one: Parameter) -> bool:
@@ -93,10 +86,13 @@ def _unusable(swept: Sweep) -> list[Markup]:
     return [Markup('<div class="verdict bad"><strong>{}</strong><ul>{}</ul></div>').format(what, lines)]
 
 
-def _tiles(swept: Sweep) -> Iterable[Tile]:
+def _tiles(swept: Sweep, points: Sequence[_Point]) -> Iterable[Tile]:
+    found = (its for point in points for name, its in point.found.items() if _is_violations(name))
+    violations = round(sum(its.n * its.mean for its in found))
     yield Tile("points", str(len(swept.points)))
     yield Tile("seeds", str(swept.seeds), "the same at each point")
     yield Tile("usable runs", f"{len(swept.outcomes) - len(swept.unusable)} of {len(swept.outcomes)}")
+    yield Tile("violations", f"{violations:,}", "of slices, in all runs", "bad" if violations else "good")
 
 
 def _against(which: int, asked: Sequence[Parameter], points: Sequence[_Point], shown: Sequence[str]) -> Markup:
@@ -152,13 +148,23 @@ def _chart(name: str, one: Parameter, which: int, lines: dict[str, list[_Point]]
                 "hovertemplate": "%{x}<br>%{text}<extra>%{fullData.name}</extra>",
             }
         )  # fmt: skip
+    rows = len(lines) if len(lines) > 1 else 0  # of the legend, which is above the picture
     layout = {
-        "xaxis": {"title": {"text": one.column}, "type": "linear" if numbers else "category"},
-        "yaxis": {"title": {"text": f"{name} ({unit})" if unit else name}},
+        "xaxis": {"title": {"text": one.column}, "type": _scale(one) if numbers else "category"},
+        "yaxis": {
+            "title": {"text": f"{name} ({unit})" if unit else name},
+            "rangemode": "normal" if unit == "%" else "tozero",
+        },
+        "margin": {"t": 36 + 19 * rows},
+        "legend": {"orientation": "v", "traceorder": "normal"},
     }
-    return figure(
-        traces, layout, f"{name} against {one.key}: means over the seeds, with their 95 % intervals.", height=320
-    )
+    told = f"{name} against {one.key}: means over the seeds, 95 % intervals."
+    return figure(traces, layout, told, height=320 + 19 * rows)
+
+
+def _scale(one: Parameter) -> str:
+    """Values that spread over decades are drawn by decades."""
+    return "log" if min(one.values) > 0 and max(one.values) >= _DECADES * min(one.values) else "linear"
 
 
 def _half_width(its: Estimate) -> float:

@@ -1,16 +1,14 @@
 """The sides of a comparison as they are asked for: FILE, "FILE --set KEY=VALUE", RUN or SET; what is only asked for is run."""
 
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from insitu.study import sides
 from insitu.study.cases import Case, Outcome, prepare
-from insitu.study.repeat import why
+from insitu.study.repeat import CarryOut, why
 from insitu.study.sides import Incomparable, Made, Side
-
-CarryOut = Callable[[Sequence[Case]], Iterable[Outcome]]
 
 
 class ToRun(NamedTuple):

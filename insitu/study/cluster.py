@@ -14,10 +14,13 @@ which another one does again; a run that has taken four workers with it counts a
 import logging
 import os
 import shutil
+import signal
+import threading
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 RUNS = "runs"  # in a study's folder
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # that end a study
 _FIND_LIMIT_S = 10
 
 
@@ -108,10 +112,10 @@ class _Study:
         crew = _Crew(client, self._progress)
         try:
             for future in as_completed(list(futures), loop=client.loop):
-                crew.look()
                 key = futures.pop(future)
                 self._keep(key, future)
                 future.release()
+                crew.look()
                 yield from self._outcomes(key, fresh=True)
         finally:
             client.cancel(list(futures))
@@ -168,7 +172,8 @@ class _Crew:
 def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
     """A worker a core, each a process with one thread. They listen on loopback alone, and answer nobody else's certificate.
 
-    Raises ClusterError."""
+    Raises ClusterError.
+    """
     import dask
     from distributed import Client, LocalCluster, Security
 
@@ -177,26 +182,60 @@ def _local_cluster(folder: Path, most: int) -> Iterator["Client"]:
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
     }
-    with dask.config.set(settings), _scratch(folder) as scratch:
-        try:
-            cluster = LocalCluster(
-                n_workers=min(len(os.sched_getaffinity(0)), most),
-                threads_per_worker=1,
-                host="127.0.0.1",
-                security=Security.temporary(),
-                dashboard_address=None,
-                scheduler_kwargs={
-                    "dashboard_address": "127.0.0.1:0"
-                },  # its HTTP server is always there: with no routes
-                memory_limit=0,
-                local_directory=scratch,
-                preload=["insitu.study.worker"],
-                silence_logs=logging.CRITICAL,
-            )
-        except (RuntimeError, OSError) as error:
-            raise ClusterError(f"no workers can be started on this machine: {error}") from error
-        with cluster, Client(cluster, set_as_default=False) as client:
-            yield client
+    with dask.config.set(settings), _scratch(folder) as scratch, _closing_undisturbed() as stack:
+        with _undisturbed():
+            try:
+                cluster = LocalCluster(
+                    n_workers=min(len(os.sched_getaffinity(0)), most),
+                    threads_per_worker=1,
+                    host="127.0.0.1",
+                    security=Security.temporary(),
+                    dashboard_address=None,
+                    # Its HTTP server is always there: with no routes
+                    scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
+                    memory_limit=0,
+                    local_directory=scratch,
+                    preload=["insitu.study.worker"],
+                    silence_logs=logging.CRITICAL,
+                )
+            except (RuntimeError, OSError) as error:
+                raise ClusterError(f"no workers can be started on this machine: {error}") from error
+            client = stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
+        yield client
+
+
+@contextmanager
+def _closing_undisturbed() -> Iterator[ExitStack]:
+    stack = ExitStack()
+    try:
+        yield stack
+    finally:
+        with _undisturbed():
+            stack.close()
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Signals wait for its end: Dask cannot be interrupted while it starts or ends (in the main thread, which alone handles them).
+
+    Processes that Dask starts have Ctrl-C wait, too, until they are ready (`worker.dask_setup`).
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    heeded = [number for number in _SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in heeded}
+    resource_tracker.ensure_running()  # here, for it would let signals through when it starts
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 @contextmanager
@@ -216,6 +255,7 @@ def _connected(scheduler: str) -> Iterator["Client"]:
     """Raises ClusterError."""
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it has to say is said in a line
     try:
         client = Client(scheduler, timeout=_FIND_LIMIT_S, set_as_default=False)
     except (OSError, ValueError, ImportError) as error:

@@ -150,6 +150,13 @@ def sentence(comparison: Comparison, compared: Compared) -> str:
     return f"{what}: {change(compared)}, {seed_count(n)}" + (", and one seed has no interval" if n == 1 else "")
 
 
+def method(comparisons: Sequence[Comparison]) -> str:
+    """Which intervals the sentences have."""
+    count, each = sum(len(one.decided) for one in comparisons), f"{100 * comparisons[0].confidence:.4g} %"
+    how = "95 %" if count == 1 else f"{each} each, so that all {count} hold at once with 95 %"
+    return f"intervals: of paired differences, Student's t (of %: Fieller's), {how}"
+
+
 def change(compared: Compared) -> str:
     """12.1 % [9.8, 14.2] fewer late downloads; 3.2 points [1.1, 5.3] higher accuracy.mean"""
     name = compared.figure.name

@@ -68,10 +68,14 @@ def write(swept: Sweep, folder: Path) -> None:
     """The table and the report, each whole; the same sweep gives the same table, byte for byte."""
     from insitu.report import sweep_page
 
+    write_table(swept, folder)
+    write_whole(folder / REPORT, sweep_page.render(swept).encode())
+
+
+def write_table(swept: Sweep, folder: Path) -> None:
     packed = io.BytesIO()
     table(swept).write_parquet(packed)
     write_whole(folder / TABLE, packed.getvalue())
-    write_whole(folder / REPORT, sweep_page.render(swept).encode())
 
 
 def told(swept: Sweep, folder: Path) -> str:

@@ -54,13 +54,14 @@ def comparison(found: Comparison) -> Table:
     for compared in rest:
         if not compared.same:
             table.add_row(*cells(compared), "exploratory")
-    table.caption = the_same(rest)
+    table.caption = "".join(the_same(rest))
     return table
 
 
-def the_same(compared: Sequence[Compared]) -> str:
+def the_same(compared: Sequence[Compared]) -> list[str]:
+    """A line with the figures in which the sides do not differ at all, if there are any."""
     names = ", ".join(one.figure.name for one in compared if one.same)
-    return f"the same on both sides with every seed: {names}" if names else ""
+    return [f"the same on both sides with every seed: {names}"] if names else []
 
 
 def cells(compared: Compared) -> list[str]:

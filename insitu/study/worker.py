@@ -44,8 +44,9 @@ class _NotWanted(Exception):
 
 
 def dask_setup(worker: Worker) -> None:
-    """For a worker of a local cluster, as it starts: Ctrl-C is its client's to deal with."""
+    """For a worker of a local cluster, when it is ready: Ctrl-C is its client's to deal with, and waits for it until then."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def prepare() -> dict[str, str]:

@@ -37,7 +37,7 @@ _STAMP = {
     "KBUILD_BUILD_VERSION": "1",
     "LOCALVERSION": "",  # or a git checkout's state would show in `uname -r`
 }
-_TOOLS = {  # command -> Debian package
+TOOLS = {  # that build it: command -> Debian package
     "gcc": "gcc",
     "make": "make",
     "flex": "flex",
@@ -104,7 +104,7 @@ def _load(folder: Path) -> Kernel:
 
 
 def _require_tools() -> None:
-    missing = [package for command, package in _TOOLS.items() if shutil.which(command) is None]
+    missing = [package for command, package in TOOLS.items() if shutil.which(command) is None]
     if not Path("/usr/include/stdio.h").exists():
         missing.append("libc6-dev")
     if missing:

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from scenarios import planner
-from scenarios.load import load
+from benchmarks.network import plan_of
 from tests.conftest import GuestProgram
 
 SCENARIO = """
@@ -21,17 +20,12 @@ devices: [{{name: phone, at: quad}}]
 FULL = 1514
 FRAMING = 1448 / FULL
 RATES = {"100 Mbit/s": 10**8, "1 Gbit/s": 10**9, "10 Gbit/s": 10**10}
-PUBLISHED = planner.Published({"digits": "sha256:" + "0" * 64}, "sha256:" + "0" * 64)
 
 
 @pytest.fixture(scope="module", params=[("exact", rate) for rate in RATES] + [("bulk", "1 Gbit/s")], ids=" ".join)
-def measured(
-    request: pytest.FixtureRequest, guest_program: GuestProgram, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, Any]:
+def measured(request: pytest.FixtureRequest, guest_program: GuestProgram) -> dict[str, Any]:
     segments, rate = request.param
-    file = tmp_path_factory.mktemp("scenario") / "datapath.yaml"
-    file.write_text(SCENARIO.format(segments=segments, rate=rate))
-    result = guest_program("datapath", planner.decide(load(file), 3, PUBLISHED))
+    result = guest_program("datapath", plan_of(SCENARIO.format(segments=segments, rate=rate), seed=3))
     return {"segments": segments, "rate_bps": RATES[rate], **result}
 
 

@@ -4,32 +4,14 @@ from typing import Any
 
 import pytest
 
-from scenarios import planner
-from scenarios.load import load
+from benchmarks.failures import MESH, MOST_MS
+from benchmarks.network import plan_of
 from tests.conftest import GuestProgram
-
-SCENARIO = """
-name: failing
-network:
-  regions:
-    - name: west
-      link: {rate: 1 Gbit/s, delay: 5 ms}
-      gnbs: [{name: quad, link: {rate: 1 Gbit/s, delay: 1 ms}, radio: {rate: 100 Mbit/s, delay: 2 ms}}]
-    - {name: east, link: {rate: 1 Gbit/s, delay: 5 ms}, gnbs: [{name: market}]}
-  links: [{from: quad, to: east, rate: 1 Gbit/s, delay: 8 ms}]
-slices: [{name: gold, guarantee: 50 %, profiles: [one]}, {name: default}]
-profiles: [{name: one, down: 1 Mbit/s, up: 80 kbit/s}]
-devices: [{name: phone, at: quad, slice: gold}]
-"""
-MOST_MS = 50.0
 
 
 @pytest.fixture(scope="module")
-def seen(guest_program: GuestProgram, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    file = tmp_path_factory.mktemp("scenario") / "failing.yaml"
-    file.write_text(SCENARIO)
-    published = planner.Published({"digits": "sha256:" + "0" * 64}, "sha256:" + "0" * 64)
-    return guest_program("failures", planner.decide(load(file), 3, published))
+def seen(guest_program: GuestProgram) -> dict[str, Any]:
+    return guest_program("failures", plan_of(MESH, seed=3))
 
 
 @pytest.mark.parametrize("what", ["link", "switch"])

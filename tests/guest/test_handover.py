@@ -10,9 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 
+from benchmarks.network import plan_of
 from insitu.vm.kernel import Kernel
-from scenarios import planner
-from scenarios.load import load
 from tests.conftest import GuestProgram
 
 INSITU = [str(Path(sys.executable).with_name("insitu"))]
@@ -62,11 +61,8 @@ BESIDE = 50_000  # bytes: HTTP, frames' heads, the library's own requests
 
 
 @pytest.fixture(scope="module")
-def measured(guest_program: GuestProgram, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    file = tmp_path_factory.mktemp("scenario") / "moving.yaml"
-    file.write_text(MOVING)
-    published = planner.Published({"digits": "sha256:" + "0" * 64}, "sha256:" + "0" * 64)
-    return guest_program("handover", planner.decide(load(file), 3, published))
+def measured(guest_program: GuestProgram) -> dict[str, Any]:
+    return guest_program("handover", plan_of(MOVING, seed=3))
 
 
 @pytest.fixture(scope="module")

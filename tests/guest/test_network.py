@@ -5,8 +5,7 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from scenarios import planner
-from scenarios.load import load
+from benchmarks.network import plan_of
 from tests.conftest import GuestProgram
 
 SCENARIO = """
@@ -37,11 +36,8 @@ GBIT, RADIO = 1e9, 100e6
 
 
 @pytest.fixture(scope="module")
-def measured(guest_program: GuestProgram, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    file = tmp_path_factory.mktemp("scenario") / "measured.yaml"
-    file.write_text(SCENARIO)
-    published = planner.Published({"digits": "sha256:" + "0" * 64}, "sha256:" + "0" * 64)
-    return guest_program("network", planner.decide(load(file), 3, published))
+def measured(guest_program: GuestProgram) -> dict[str, Any]:
+    return guest_program("network", plan_of(SCENARIO, seed=3))
 
 
 def round_trip_ms(frame_bytes: int) -> float:

@@ -52,19 +52,42 @@ def hello(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def campus(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return run(tmp_path_factory.mktemp("campus") / "run", "--seed", 7, scenario=CAMPUS)
+def campus_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("campus") / "run"
+    run(out, "--seed", 7, scenario=CAMPUS)
+    return out
+
+
+@pytest.fixture(scope="module")
+def campus(campus_folder: Path) -> dict[str, Any]:
+    summary: dict[str, Any] = json.loads((campus_folder / "summary.json").read_text())
+    return summary
 
 
 def test_the_folder_holds_all_that_a_run_leaves(hello: Path) -> None:
     names = {path.name for path in hello.iterdir()}
     assert {"scenario.yaml", "plan.json", "events.parquet", "summary.json", "provenance.json", "logs"} <= names
+    assert {"report.html", "trace.json"} <= names
     assert not names & {"FAILED", "failure", "progress", "events"}
     assert pl.read_parquet(hello / "events.parquet").filter(pl.col("kind") == "swapped").height == 2
 
 
 def test_the_summary_can_be_computed_again_from_the_records(hello: Path) -> None:
     assert experiment.summarise_again(hello) == json.loads((hello / "summary.json").read_text())
+
+
+def test_what_slices_carry_sample_by_sample_adds_up_to_what_the_kernel_counted(campus_folder: Path) -> None:
+    events = pl.read_parquet(campus_folder / "events.parquet")
+
+    def bytes_of(kind: str) -> dict[tuple[str, ...], int]:
+        carried = events.filter((pl.col("kind") == kind) & (pl.col("bytes") > 0))
+        sums = carried.group_by("link", "node", "slice").agg(pl.col("bytes").sum())
+        return {(link, node, name): size for link, node, name, size in sums.iter_rows()}
+
+    totals, samples = bytes_of("linktotal"), bytes_of("sliceuse")
+    assert len(samples) > 20
+    for key, size in samples.items():
+        assert 0 <= totals[key] - size < 5000, key  # what was sent before the first sample or after the last
 
 
 def test_nothing_of_this_machine_is_in_the_records(hello: Path) -> None:

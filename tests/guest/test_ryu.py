@@ -20,7 +20,7 @@ from tests.conftest import PROJECT
 HELLO = PROJECT / "scenarios" / "hello.yaml"
 FRAMEWORKS = ("os-ken", "ryu")
 MOST_APART_NS = 1_000_000
-PACKETS = (records.LinkUse, records.LinkTotal)  # an acknowledgement more or less
+PACKETS = (records.LinkUse, records.SliceUse, records.LinkTotal)  # an acknowledgement more or less
 SESSION = {
     "device": {"ipv4Address": {"publicAddress": "10.0.0.5", "privateAddress": "10.0.0.5"}},
     "applicationServer": {"ipv4Address": "10.0.0.4"},

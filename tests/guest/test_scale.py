@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from scenarios import planner
-from scenarios.load import load
+from benchmarks.network import plan_of
 from scenarios.plan import Plan
 from tests.conftest import GuestProgram
 
@@ -16,15 +15,13 @@ CELLS = ("a", "b", "c", "d")
 
 
 @pytest.fixture(scope="module")
-def plan(tmp_path_factory: pytest.TempPathFactory) -> Plan:
+def plan() -> Plan:
     regions = "".join(f"    - {{name: {r}, gnbs: [{{name: {g}}}, {{name: {h}}}]}}\n" for r, g, h in ("wab", "ecd"))
     slices = "".join(f"  - {{name: slice{n}, guarantee: 5 %}}\n" for n in range(19)) + "  - {name: default}\n"
     devices = "".join(
         f"  - {{name: phone-{cell}, count: 25, at: {cell}, slice: slice{n}}}\n" for n, cell in enumerate(CELLS)
     )
-    file = tmp_path_factory.mktemp("scenario") / "scale.yaml"
-    file.write_text(f"name: scale\nnetwork:\n  regions:\n{regions}slices:\n{slices}devices:\n{devices}")
-    return planner.decide(load(file), 3, planner.Published({"digits": "sha256:" + "0" * 64}, "sha256:" + "0" * 64))
+    return plan_of(f"name: scale\nnetwork:\n  regions:\n{regions}slices:\n{slices}devices:\n{devices}", seed=3)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,3 +45,21 @@ def test_scenarios_are_tests_beside_others(pytester: pytest.Pytester, monkeypatc
     (left,) = (pytester.path / "kept").glob("demanding*")
     assert json.loads((left / "summary.json").read_text())["verdict"]["status"] == "VALID"
     assert not list((pytester.path / "kept").glob(".*"))
+
+
+def test_the_example_draws_its_figure_and_its_run_is_the_same_again(tmp_path: Path) -> None:
+    def python(*arguments: str) -> str:
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    python(str(PROJECT / "docs" / "examples" / "one_figure.py"), "figure.html")
+    picture = (tmp_path / "figure.html").read_text()
+    assert "hello: 8 phones swap their model" in picture
+    assert "<script src" not in picture  # it opens without a network
+    (first,) = (tmp_path / "runs").iterdir()
+    said = python("-m", "insitu.cli", "repeat", "--from", str(first), "--out", "second")
+    digest, other = (json.loads((run / "summary.json").read_text())["digest"] for run in (first, tmp_path / "second"))
+    assert digest == other
+    assert said == f"{digest}: the same bits as on record\nfolder: second\n"

@@ -1,7 +1,10 @@
 """Sweeps: what is interrupted goes on, and gives the same table to the bit; workers elsewhere give the same runs."""
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import polars as pl
 import psutil
+from safetensors.numpy import load_file, save_file
 
 from insitu.vm.kernel import Kernel
 
@@ -21,6 +25,8 @@ SHORT = ("--set", "duration=1 s", "--set", "situations.1.time=0.3 s..")
 FORTY = (
     *SHORT, "--grid", "devices.phone.count=1,2", "--grid", "requests.deadline=50 ms,100 ms", "--seeds", "10"
 )  # fmt: skip
+DOCS = PROJECT / "docs" / "policies.md"
+LIMIT_S = 1800  # of wall time: for a machine that does much else
 INSITU = (sys.executable, "-m", "insitu.cli")
 
 
@@ -47,10 +53,16 @@ def family(process: psutil.Popen) -> list[psutil.Process]:
 
 
 def guests(process: psutil.Popen) -> list[psutil.Process]:
-    return [child for child in family(process) if child.name() == "linux" and child.parent().name() != "linux"]
+    """The first process of each guest: a kernel whose parent is a worker."""
+    found = []
+    for child in family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+            if child.name() == "linux" and child.parent().name() != "linux":
+                found.append(child)
+    return found
 
 
-def wait_for(what: Callable[[], bool], limit_s: float = 300) -> None:
+def wait_for(what: Callable[[], bool], limit_s: float = LIMIT_S) -> None:
     end = time.monotonic() + limit_s
     while not what():
         assert time.monotonic() < end
@@ -95,13 +107,85 @@ def test_a_sweep_of_40_runs_interrupted_twice_and_with_a_worker_killed_gives_the
     before = {run: (run / "summary.json").stat().st_mtime_ns for run in broken.glob("runs/*")}
     with sweeping(broken, *FORTY) as process:
         kill_a_worker(process, broken)
-        assert process.wait(timeout=400) == 0
+        assert process.wait(timeout=LIMIT_S) == 0
     assert all((run / "summary.json").stat().st_mtime_ns == at for run, at in before.items()), "what is done is kept"
     with sweeping(whole, *FORTY) as process:
-        assert process.wait(timeout=400) == 0
+        assert process.wait(timeout=LIMIT_S) == 0
     table = pl.read_parquet(whole / "table.parquet")
     assert table.height == 40 and set(table["status"]) == {"VALID"}
     assert table["devices.phone.count"].to_list() == [1] * 20 + [2] * 20
     assert table["requests.deadline (ms)"].to_list() == ([50.0] * 10 + [100.0] * 10) * 2
     assert table["digest"].n_unique() > 20, "seeds differ"
     assert (broken / "table.parquet").read_bytes() == (whole / "table.parquet").read_bytes()
+
+
+OWN = """\
+name: own
+duration: 1 s
+network: {gnbs: [{name: square}]}
+libraries: {central: {models: ./models}}
+devices: [{name: phone, at: square, infer: 5/s, application: signs}]
+situations: [{time: 0.3 s.., model: signs@night}, {model: signs}]
+policies: {compression: 'polite:Least'}
+"""
+
+
+def publish_again(library: Path, own: Path) -> None:
+    """digits and digits@night, which ship, as a user's own: under the name of signs."""
+    shutil.copytree(library / "blocks", own / "blocks")
+    (own / "manifests").mkdir()
+    for name in ("digits", "digits@night"):
+        manifest = (library / "manifests" / f"{name}.json").read_text().replace('"digits', '"signs')
+        (own / "manifests" / f"{name.replace('digits', 'signs')}.json").write_text(manifest)
+    images = load_file(library / "held_out.safetensors").items()
+    kept = {
+        name.replace("digits", "signs"): part for name, part in images if name.startswith(("digits/", "digits@night/"))
+    }
+    save_file(kept, own / "held_out.safetensors")
+
+
+@contextmanager
+def dask_cluster(folder: Path, cache: Path) -> Iterator[str]:
+    """A scheduler and a worker in a folder and with a cache of their own; gives the scheduler's address."""
+    file, dask = folder / "scheduler.json", (sys.executable, "-m", "dask")
+    here = ("--host", "127.0.0.1", "--no-dashboard", "--scheduler-file", str(file))
+    commands = ((*dask, "scheduler", "--port", "0", *here), (*dask, "worker", "--nthreads", "1", *here))
+    environment = os.environ | {"INSITU_CACHE": str(cache)}
+    with open(folder / "log", "wb") as log:
+        processes = [subprocess.Popen(c, cwd=folder, env=environment, stdout=log, stderr=log) for c in commands]
+    try:
+        wait_for(file.exists)
+        yield json.loads(file.read_text())["address"]
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.wait()
+
+
+def test_workers_elsewhere_get_all_that_a_run_needs_and_send_its_folder_back(
+    kernel: Kernel, library: Path, tmp_path: Path
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    (there / "cache").mkdir(parents=True)
+    for made in kernel.path.parent.parent.glob("kernel-*"):
+        (there / "cache" / made.name).symlink_to(made)
+    publish_again(library, here / "models")
+    (here / "own.yaml").write_text(OWN)
+    policies = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.S)[0]
+    (here / "polite.py").write_text(policies)
+    with dask_cluster(there, there / "cache") as address:
+        where = ("--scheduler", address, "--out", str(tmp_path / "study"))
+        command = [*INSITU, "sweep", str(here / "own.yaml"), "--grid", "devices.phone.count=1", "--seeds", "1", *where]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr + (there / "log").read_text()
+    (run,) = (tmp_path / "study" / "runs").iterdir()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["verdict"]["status"] == "VALID" and summary["downloads"]["completed"] == 1
+    assert (run / "policies" / "polite.py").read_text() == policies
+    assert (run / "events.parquet").exists() and (run / "logs" / "guest.log").exists()
+    alone = json.loads((run / "provenance.json").read_text())["command"]
+    again = subprocess.run(
+        [*INSITU, *alone[1:], "--json", "--out", str(tmp_path / "again")], capture_output=True, check=False
+    )
+    assert json.loads(again.stdout)["digest"] == summary["digest"], "the same bits as a run of this machine's"

@@ -7,18 +7,22 @@ from typing import Any
 import msgspec
 import pytest
 from builders import planned
+from click.testing import CliRunner
 
-from insitu import again, provenance
-from insitu.experiment import NoRun
+from insitu import again, experiment, provenance
+from insitu.cli import main
+from insitu.experiment import NoRun, Result
 from insitu.provenance import Source
 from insitu.verify import MOST_SHOWN
 from scenarios import plan as plans
+from scenarios.load import load
 
 PLAN = planned(faults=[{"link": "square-link", "at": "1 s", "for": "1 s"}])
+SCENARIO = "name: made\nnetwork: {gnbs: [{name: square}]}\ndevices: [{name: phone, at: square}]\n"
 SOURCE = Source("/home/somebody/made.yaml", "sha256:00", ["policies.slicing=none"], ["downloads.failed == 0"])
 
 
-def left(folder: Path, plan: plans.Plan = PLAN) -> Path:
+def left(folder: Path, plan: plans.Plan = PLAN, source: Source = SOURCE) -> Path:
     """The folder of a run, as far as it is read."""
     folder.mkdir()
     (folder / "plan.json").write_bytes(plans.canonical(plan))
@@ -26,7 +30,7 @@ def left(folder: Path, plan: plans.Plan = PLAN) -> Path:
     (folder / "scenario.yaml").write_text("name: made\n")
     (folder / "payloads").mkdir()
     (folder / "payloads" / "vgg16.json").write_text("{}")
-    provenance.write(provenance.of(plan, SOURCE, {"torch": "2.13"}, "vm", ["insitu"]), folder)
+    provenance.write(provenance.of(plan, source, {"torch": "2.13"}, "vm", ["insitu"]), folder)
     return folder
 
 
@@ -78,6 +82,74 @@ def test_a_real_clocks_run_cannot_be_the_same(tmp_path: Path) -> None:
     real = msgspec.structs.replace(PLAN, machine=msgspec.structs.replace(PLAN.machine, clock="real"))
     with pytest.raises(NoRun, match="real clock is not the same to the bit"):
         again.again(again.read(left(tmp_path / "run", real)))
+
+
+def result(folder: Path, digest: str, versions: dict[str, str], plan: plans.Plan = PLAN) -> Result:
+    """A run that was made again."""
+    folder.mkdir()
+    provenance.write(provenance.of(plan, SOURCE, versions, "vm", []), folder)
+    return Result(folder, {"digest": digest})
+
+
+def test_the_same_digest_is_the_same_run(tmp_path: Path) -> None:
+    outcome = again.compare(again.read(left(tmp_path / "one")), result(tmp_path / "two", "sha256:aa", {}))
+    assert outcome == (True, ["sha256:aa: the same bits as on record"])
+
+
+def test_what_a_digest_depends_on_and_differs_is_named(tmp_path: Path) -> None:
+    made = again.read(left(tmp_path / "one"))
+    other = msgspec.structs.replace(PLAN, seed=8)
+    outcome = again.compare(made, result(tmp_path / "two", "sha256:bb", {"torch": "2.14"}, other))
+    assert outcome == (
+        False,
+        [
+            "sha256:bb: on record is sha256:aa",
+            f"plan: on record {plans.digest(PLAN)}, here {plans.digest(other)}",
+            "torch: on record 2.13, here 2.14",
+        ],
+    )
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_the_scenario_is_planned_anew_where_it_was_or_from_the_runs_copy(tmp_path: Path, moved: bool) -> None:
+    """Its own policy is beside the file only where that was, so the copy cannot be planned, and that is said."""
+    (tmp_path / "polite.py").write_text("class Polite:\n    def decide(self, view): ...\n")
+    file = tmp_path / "made.yaml"
+    file.write_text(f"{SCENARIO}policies: {{slicing: 'polite:Polite'}}\n")
+    plan = experiment.prepare(load(file), file, 7, experiment.model_library(print)).plan
+    folder = left(tmp_path / "run", plan, provenance.source(file, file.read_bytes(), [], []))
+    (folder / "policies").mkdir()
+    (folder / "policies" / "polite.py").write_bytes((tmp_path / "polite.py").read_bytes())
+    (folder / "scenario.yaml").write_bytes(file.read_bytes())
+    if moved:
+        file.write_text(file.read_text() + "# and a change\n")
+    made = again.read(folder)
+    fresh, library, why_not = again.plan_anew(made, print)
+    assert again.models_are_there(made, library)
+    if moved:
+        assert fresh is None
+        assert why_not.startswith(f'{folder}/scenario.yaml:4: policies.slicing: "polite:Polite": no module polite')
+    else:
+        assert fresh is not None
+        assert again.plan_differences(made.plan, plain(fresh.plan)) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "HERE", "-n", "3"], "a run is made again as it is; only --out and --json go with it"),
+        (["made.yaml", "--from", "HERE"], "a run is made again as it is; only --out and --json go with it"),
+        (["--from", "HERE/nowhere"], "HERE/nowhere: no plan.json: this is no run's folder"),
+        (["--from", "HERE", "--out", "HERE"], "HERE exists already; name another folder with --out, or remove it"),
+        ([], "give a scenario FILE, or --from RUN"),
+    ],
+)
+def test_what_cannot_be_made_again_is_said_in_a_line(tmp_path: Path, arguments: list[str], message: str) -> None:
+    run = str(left(tmp_path / "run"))
+    done = CliRunner().invoke(main, ["repeat", *(word.replace("HERE", run) for word in arguments)])
+    assert done.exit_code == 2
+    assert message.replace("HERE", run) in done.output
+    assert done.output.count("\n") == 1
 
 
 def plain(plan: plans.Plan = PLAN) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from insitu import processes
 from insitu.captures import Captures, counts, last_stamp
 from insitu.processes import ProcessError
-from scenarios import check, planner
+from scenarios import names, planner
 from scenarios.plan import Capture
 from scenarios.schema import Scenario
 
@@ -36,7 +36,7 @@ def test_a_host_is_seen_at_its_own_interface(name: str) -> None:
     assert (capture(name).host, capture(name).interface) == (name, "eth0")
 
 
-@pytest.mark.parametrize("name", [*check.link_names(NAMES), *check.host_names(NAMES)])
+@pytest.mark.parametrize("name", [*names.link_names(NAMES), *names.host_names(NAMES)])
 def test_every_name_that_may_be_written_is_planned_with_its_bounds(name: str) -> None:
     made = capture(name)
     assert (made.name, made.snap_bytes, made.packets) == (name, planner.CAPTURED_BYTES, planner.CAPTURED_PACKETS)
@@ -44,8 +44,8 @@ def test_every_name_that_may_be_written_is_planned_with_its_bounds(name: str) ->
 
 def test_names_are_all_that_the_network_has() -> None:
     plan = planned(devices=DEVICES)
-    assert sorted(check.link_names(NAMES)) == sorted(link.name for link in plan.links)
-    assert sorted(check.host_names(NAMES)) == sorted(host.name for host in plan.hosts)
+    assert sorted(names.link_names(NAMES)) == sorted(link.name for link in plan.links)
+    assert sorted(names.host_names(NAMES)) == sorted(host.name for host in plan.hosts)
 
 
 MESSAGES = """tcpdump: listening on eth0, link-type EN10MB (Ethernet), snapshot length 256 bytes

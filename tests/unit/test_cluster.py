@@ -1,11 +1,15 @@
 """Runs on Dask with a kernel that only fails: what becomes of failures, and of a scheduler that is not there."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import polars as pl
+import psutil
 import pytest
 
 from insitu import cache
@@ -51,6 +55,23 @@ def test_runs_that_fail_are_shown_and_kept_and_tried_again_the_next_time(broken_
             assert str(tmp_path) not in why.replace(str(out), ""), "no folder of a worker is named: it is gone"
         assert "2 of 2 runs are not in the figures" in (out / "report.html").read_text()
         assert sorted(path.name for path in out.iterdir()) == ["report.html", "runs", "study.json", "table.parquet"]
+
+
+def test_ctrl_c_while_the_workers_start_ends_them_without_a_word_more(broken_kernel: None, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    with psutil.Popen(
+        [*SWEEP, "--out", str(out)], stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        while not (started := [child for child in process.children() if child.name().startswith("python")]):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[1]
+    assert process.returncode == 130
+    assert said.splitlines()[-1] == "interrupted: what is done is kept, and the same command goes on from there"
+    assert "Traceback" not in said and "Error" not in said
+    assert psutil.wait_procs(started, timeout=10)[1] == []
+    assert not (out / ".workers").exists()
 
 
 def test_a_bad_point_is_refused_before_anything_is_made(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from insitu.cli import main
-from tests.unit.made_runs import HELLO, failed_run, made_run
+from tests.unit.runs_on_disk import HELLO, failed_run, made_run
 
 P95 = "downloads.latency_ms.p95"
 JOINT = ("policies.slicing=joint",)

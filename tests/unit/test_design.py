@@ -33,7 +33,12 @@ def test_commas_in_brackets_and_quotes_part_nothing() -> None:
 def test_grid_list_and_hypercube_are_combined() -> None:
     points = combine(["a=1,2"], [{"b": "3"}, {"c": "4"}], ["d=1..9"], 5)
     assert len(points) == 2 * 2 * 5
-    assert [(point["a"], "b" in point) for point in points[::5]] == [("1", True), ("1", False), ("2", True), ("2", False)]
+    assert [(point["a"], "b" in point) for point in points[::5]] == [
+        ("1", True),
+        ("1", False),
+        ("2", True),
+        ("2", False),
+    ]
 
 
 @given(st.integers(0, 50), st.integers(1, 60), st.integers(2, 40))
@@ -68,7 +73,10 @@ def test_a_range_takes_its_unit_from_its_end() -> None:
 
 def test_a_csv_files_empty_cells_leave_what_the_scenario_says() -> None:
     text = 'policies.slicing, devices.phone.count\njoint, 5\n\n, "7"\n'
-    assert read_csv(text, "p.csv") == [{"policies.slicing": "joint", "devices.phone.count": "5"}, {"devices.phone.count": "7"}]
+    assert read_csv(text, "p.csv") == [
+        {"policies.slicing": "joint", "devices.phone.count": "5"},
+        {"devices.phone.count": "7"},
+    ]
 
 
 def test_a_yaml_files_values_stay_as_they_are_written() -> None:

@@ -144,6 +144,7 @@ def test_what_is_not_the_grammars_is_no_expectation(text: str) -> None:
         ("links.x.peak_bps <= 1 Gbps", '"1 Gbps": unknown unit; write "1 Gbit/s"'),
         ("accuracy.mean >= 1 s", '"1 s": accuracy.mean has no unit; write a plain number or "%"'),
         ("handovers.count >= 1 s", '"1 s": handovers.count has no unit; write a plain number'),
+        ("accuracy.mean >= 95", 'accuracy.mean is a share, 0 to 1; write "95 %"'),
         ("downloads.bytes >= 5 %", "downloads.bytes is not a share; write its value without %"),
         (
             "downloads.bytes > time_s.wall",

@@ -13,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scenarios import plan as p
-from scenarios.check import matching, problems
+from scenarios.checks import problems
 from scenarios.load import ScenarioError, load
 from scenarios.planner import Published, decide
 from scenarios.schema import Scenario
+from scenarios.situations import matching
 
 SOME = settings(max_examples=50, deadline=None)
 PUBLISHED = Published({"digits@dark": "b" * 64, "digits": "a" * 64}, held_out="c" * 64)

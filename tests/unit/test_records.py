@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from scenarios import recording
 from scenarios import records as r
 
 FUZZ = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -36,19 +37,19 @@ def write(folder: Path, **processes: list[r.Event]) -> None:
     for file in folder.glob("*.jsonl"):
         file.unlink()
     for name, events in processes.items():
-        recorder = r.Recorder(folder, name)
+        recorder = recording.Recorder(folder, name)
         for event in events:
             recorder.write(event)
         recorder.close()
 
 
 def happened(folder: Path) -> list[r.Event]:
-    return [event for event in r.read(folder) if not isinstance(event, r.Ended)]
+    return [event for event in recording.read(folder) if not isinstance(event, r.Ended)]
 
 
 def refusal(folder: Path) -> str:
-    with pytest.raises(r.RecordsError) as caught:
-        r.read(folder)
+    with pytest.raises(recording.RecordsError) as caught:
+        recording.read(folder)
     return str(caught.value)
 
 
@@ -138,7 +139,7 @@ def test_a_run_that_never_started_is_no_run(tmp_path: Path) -> None:
 
 def digest(folder: Path, **processes: list[r.Event]) -> str:
     write(folder, **processes)
-    return r.digest(happened(folder))
+    return recording.digest(happened(folder))
 
 
 def test_digest_does_not_depend_on_the_order_in_which_files_were_made(tmp_path: Path) -> None:
@@ -166,7 +167,7 @@ def test_digest_changes_with_any_value_of_any_event(events: list[r.Event], data:
     old = getattr(events[at], field.name)
     new = data.draw(values(field.type).filter(lambda value: value != old))
     changed = [*events[:at], msgspec.structs.replace(events[at], **{field.name: new}), *events[at + 1 :]]
-    assert r.digest(changed) != r.digest(events)
+    assert recording.digest(changed) != recording.digest(events)
 
 
 @FUZZ
@@ -175,13 +176,13 @@ def test_digest_changes_with_a_lost_a_repeated_and_another_event(events: list[r.
     at = data.draw(st.integers(0, len(events)))
     more = [*events[:at], NEED, *events[at:]]
     other = [*events[:at], r.Handover(NEED.t, NEED.node, NEED.model, True, 10), *events[at:]]
-    assert len({r.digest(events), r.digest(more), r.digest([*more, NEED]), r.digest(other)}) == 4
+    assert len({recording.digest(one) for one in (events, more, [*more, NEED], other)}) == 4
 
 
 def test_records_of_a_process_that_was_killed_as_planned_are_ended_in_its_place(tmp_path: Path) -> None:
     write(tmp_path, run=[r.Started(0, "run")])
-    killed = r.Recorder(tmp_path, "controller", at_once=True)
+    killed = recording.Recorder(tmp_path, "controller", at_once=True)
     killed.write(NEED)  # and it is killed, before it could close the file
     assert "controller: its last records are missing" in refusal(tmp_path)
-    r.end(tmp_path, "controller")
-    assert [event.events for event in r.read(tmp_path) if isinstance(event, r.Ended)] == [1, 1]
+    recording.end(tmp_path, "controller")
+    assert [event.events for event in recording.read(tmp_path) if isinstance(event, r.Ended)] == [1, 1]

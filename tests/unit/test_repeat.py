@@ -106,7 +106,7 @@ def test_what_failed_is_kept_and_shown_and_not_in_the_figures() -> None:
         (1, "INVALID: a made-up reason"),
     ]
     page = repetition_page.render("hello", FROM_0, found, [P95], 0.05)
-    assert "2 of 5 runs are not in the figures" in page
+    assert "not in the figures: 2 of 5 runs" in page
     assert "seed 0: failed: the guest died" in page
     assert "the guest died" in str(table("hello", found, [P95]).caption)
 

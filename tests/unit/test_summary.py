@@ -8,6 +8,7 @@ from builders import planned
 
 from insitu import table
 from insitu.summary import Summary, summarise
+from scenarios import recording
 from scenarios import records as r
 from scenarios.figures import flat
 
@@ -80,7 +81,7 @@ def test_what_identifies_the_run_is_said() -> None:
     made = summary(*EVENTS)
     assert (made["scenario"], made["seed"]) == ("made", 7)
     assert made["time_s"] == {"virtual": 2.0, "wall": 1.24}
-    assert made["digest"] == r.digest(EVENTS)
+    assert made["digest"] == recording.digest(EVENTS)
     assert made["verdict"]["status"] == "INVALID"  # no process has left a trace
 
 

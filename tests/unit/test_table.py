@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from insitu import table
+from scenarios import recording
 from scenarios import records as r
 
 FUZZ = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -35,7 +36,7 @@ def test_events_of_any_kinds_are_the_same_again_and_in_order(tmp_path: Path, eve
     again = table.read(tmp_path / "events.parquet")
     assert again == events
     assert list(map(type, again)) == list(map(type, events))
-    assert r.digest(again) == r.digest(events)
+    assert recording.digest(again) == recording.digest(events)
 
 
 @pytest.mark.parametrize("kind", KINDS)

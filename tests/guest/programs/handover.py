@@ -12,7 +12,7 @@ from moving import Moving
 
 from insitu.control import Control
 from insitu.handovers import Handovers
-from scenarios import records
+from scenarios import recording
 from topology.net import Network
 
 SILENCE_S = 0.5  # from before the stream: 0.15 s after the port has moved
@@ -85,7 +85,7 @@ def events(*kinds: str) -> list[dict[str, Any]]:
 def main() -> None:
     plan, control = read_plan(), Control()
     with emulation(plan, control) as (network, controller):
-        recorder = records.Recorder(OUT / "events", "machine")
+        recorder = recording.Recorder(OUT / "events", "machine")
         result = measure(Moving(network, Handovers(network, control, recorder)), controller.pid)
         recorder.close()
     handovers = events("handover")
