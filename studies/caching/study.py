@@ -16,7 +16,7 @@ from studies.study import Answer, Study, apart, shown
 
 FOLDER = Path(__file__).parent
 SKEW, STORAGE, PLACE = "demand.skew", "storage.models", "storage.place"  # what the settings of a point are made of
-SKEWS, STORAGES, SEEDS = (0.4, 1.2), (6, 48), 3
+SKEWS, STORAGES, SEEDS = (0.4, 1.2), (6, 18, 48), 3
 PLACES = ("central", "edge", "local", "both")
 CELLS, MODELS, MODEL_KB = ("a", "b", "c"), 16, 1000  # as the scenario has them
 ASKS, EVERY_MS, FIRST_MS = 40, 500, 1000  # of each cell
