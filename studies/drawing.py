@@ -46,7 +46,8 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 
 def heading(text: str, left: float) -> dict[str, Any]:
     """An annotation over a panel, whose left edge is at this share of the figure's width."""
-    return {"text": text, "x": left, "xanchor": "left", "y": 1.07, "xref": "paper", "yref": "paper", "showarrow": False}
+    place = {"xanchor": "left", "yanchor": "bottom", "yshift": 4, "showarrow": False}
+    return {"text": text, "x": left, "y": 1, "xref": "paper", "yref": "paper", **place}
 
 
 def line(name: str, colour: str, panel: int, x: Sequence[float], y: Sequence[float], **more: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from studies.study import Answer, Study, apart, shown
 
 FOLDER = Path(__file__).parent
 SKEW, STORAGE, PLACE = "demand.skew", "storage.models", "storage.place"  # what the settings of a point are made of
-SKEWS, STORAGES, SEEDS = (0.4, 1.2), (6, 48), 3
+SKEWS, STORAGES, SEEDS = (0.4, 1.2), (6, 18, 48), 3
 PLACES = ("central", "edge", "local", "both")
 CELLS, MODELS, MODEL_KB = ("a", "b", "c"), 16, 1000  # as the scenario has them
 ASKS, EVERY_MS, FIRST_MS = 40, 500, 1000  # of each cell
@@ -85,15 +85,15 @@ def situations(wanted: np.ndarray) -> str:
 def answer(table: pl.DataFrame, runs: Path) -> Answer:
     latency = pl.Series("latency", [_mean_latency_ms(runs / key) for key in table["run"]])
     central = 100 * table["libraries.local.bytes_pulled"] / table["downloads.bytes"]
-    edge = 100 * (1 - table["libraries.edge.bytes_pulled"] / table["downloads.bytes"])
+    edge = 100 * table["libraries.edge.bytes_pulled"] / table["downloads.bytes"]
     table = table.with_columns(latency, central.alias("central"), edge.alias("edge"))
-    latencies, from_centre, from_edge = (measured(table, column) for column in ("latency", "central", "edge"))
+    latencies, from_centre, to_edges = (measured(table, column) for column in ("latency", "central", "edge"))
     rows = [
         [
             f"{skew:g}",
             str(storage or "–"),
             place,
-            *(shown(of[skew, storage, place]) for of in (latencies, from_edge, from_centre)),
+            *(shown(of[skew, storage, place]) for of in (latencies, to_edges, from_centre)),
         ]
         for skew, storage, place in latencies
     ]
@@ -102,7 +102,7 @@ def answer(table: pl.DataFrame, runs: Path) -> Answer:
         "models stored",
         "where",
         "mean latency, ms",
-        "bytes from the edge's cache, %",
+        "bytes pulled by the edges, %",
         "bytes from the centre, %",
     ]
     drawn = figure(("mean latency, ms", latencies), ("bytes from the centre, %", from_centre))
@@ -128,14 +128,12 @@ def sentences(latencies: Measured, from_centre: Measured) -> list[str]:
         found = [_best(latencies, skew, storage) for storage in _storages(latencies)]
         none = estimate(latencies[skew, 0, "central"]).mean
         lines.append(f"**Skew {skew:g}: without caches a download takes {none:.0f} ms; {'; '.join(found)}.**")
-    least = {
+    sent = {
         place: [estimate(values).mean for (_, _, where), values in from_centre.items() if where == place]
         for place in PLACES[1:]
     }
-    ranges = ", ".join(f"{place} {max(of):.0f} to {min(of):.0f} %" for place, of in least.items() if of)
-    lines.append(
-        f"Of the bytes that devices get, so many come from the centre, from the least storage to the most: {ranges}."
-    )
+    ranges = ", ".join(f"{place} {min(of):.0f} to {max(of):.0f} %" for place, of in sent.items() if of)
+    lines.append(f"So much of what devices get comes from the centre, by storage and skew: {ranges}.")
     return lines
 
 

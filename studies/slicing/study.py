@@ -57,11 +57,9 @@ def answer(table: "pl.DataFrame", _: Path) -> Answer:
 
 def sentences(accuracy: Measured, complete: Measured) -> list[str]:
     counts = sorted({count for count, _ in accuracy})
-    ahead = [_ahead(accuracy, count) for count in counts]
-    most = _ahead(complete, counts[-1])
     return [
-        f"**Accuracy on time: {'; '.join(ahead)}.**",
-        f"Of downloads that are complete in time, {most}.",
+        f"**Accuracy on time: {'; '.join(_ahead(accuracy, count) for count in counts)}.**",
+        f"Downloads that are complete on time: {'; '.join(_ahead(complete, count) for count in counts)}.",
     ]
 
 
