@@ -20,7 +20,7 @@ from scenarios import plan as plans
 PROJECT = Path(__file__).resolve().parent.parent
 PROGRAMS = (PROJECT / "benchmarks" / "guest", PROJECT / "tests" / "guest" / "programs")
 REGIONS = {"west": 3, "north": 3, "south": 2}  # with so many gNBs; with each one's cell, and the core, 20 switches
-STANDING, CLIENTS = [0, 2000], [1, 8]
+STANDING, CLIENTS = [0, 2000], [1, 2, 8]
 
 
 def scenario() -> str:
