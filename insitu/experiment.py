@@ -45,6 +45,10 @@ class RunFailed(Exception):
         super().__init__(f"{what} (logs: {folder}/logs)")
 
 
+class _NoRecords(Exception):
+    """Nothing that could be judged has come out of the machine; the message says why."""
+
+
 class NoRun(Exception):
     """A folder is not that of a run which has ended: one line."""
 
@@ -200,10 +204,11 @@ def carry_out(
         try:
             _write_inputs(prepared, folder)
             summary = _run(prepared, kernel, library, folder, progress, on_poll, list(command))
-        except (machine.MachineError, RunFailed) as error:
-            (folder / "FAILED").write_text(f"{error}\n")
+        except (machine.MachineError, _NoRecords) as error:
+            why = str(error).replace(str(folder), str(target))
+            (folder / "FAILED").write_text(f"{why}\n")
             folder.rename(target)
-            raise RunFailed(str(error).replace(str(folder), str(target)), target) from None
+            raise RunFailed(why, target) from None
         folder.rename(target)
     return Result(target, summary)
 
@@ -283,7 +288,7 @@ def _run(
     on_poll: Callable[[], None],
     command: list[str],
 ) -> Summary:
-    """Runs the guest and makes its folder whole. Raises MachineError or RunFailed."""
+    """Runs the guest and makes its folder whole. Raises MachineError or _NoRecords."""
     plan, began = prepared.plan, time.monotonic()
     follower = _Follower(folder / "progress", progress, on_poll, plan.machine.clock == "real")
     failure = _run_guest(plan, kernel, library, folder, follower)
@@ -293,7 +298,7 @@ def _run(
         events = sorted([*events, *follower.idle_events()], key=lambda event: event.t)
     except recording.RecordsError as error:
         if failure:
-            raise RunFailed(failure, folder) from None
+            raise _NoRecords(failure) from None
         events, lost = [], str(error)
     summary = summarise(plan, events, failure or lost, time.monotonic() - began)
     _write_results(prepared, kernel, folder, command, events, summary)
