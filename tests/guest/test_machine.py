@@ -29,7 +29,8 @@ ping -c 50 -i 0.01 10.0.0.2
 HUNGRY = 'x = [b"x" * (n << 10) for n in range(2000)]'
 
 CHILD = """
-import sys
+import signal, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` leaves it ignored
 from pathlib import Path
 from insitu.vm.kernel import find_or_build
 from insitu.vm.machine import Machine, run
