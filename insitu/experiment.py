@@ -234,15 +234,6 @@ def own_policies(scenario: Scenario) -> dict[str, bytes]:
     return {module.name: module.read_bytes() for module in scenario.policies.files}
 
 
-def summarise_again(folder: Path) -> Summary:
-    """The summary of a run's folder, computed from its plan and records."""
-    from insitu import table
-
-    plan = plans.parse((folder / "plan.json").read_bytes())
-    before = json.loads((folder / "summary.json").read_text())
-    return summarise(plan, table.read(folder / "events.parquet"), None, before["time_s"]["wall"])
-
-
 def read_run(folder: Path) -> tuple[Plan, list[records.AnyEvent]]:
     """The plan and the records of a run's folder. Raises NoRun."""
     from insitu import table
